@@ -1,0 +1,45 @@
+/* engine/base/http.h: HTTP and HTTPS GET on our loop (libcurl's multi
+ * interface; the only place that knows libcurl). Loop thread only.
+ * Verifies TLS, follows at most LIMIT_HTTP_REDIRECTS redirects to http and
+ * https alone, undoes gzip, caps the body after inflating. */
+#pragma once
+
+#include "engine/base/addr.h"
+#include "engine/base/loop.h"
+
+struct http;	     /* the client: connections, DNS, queue */
+struct http_request; /* one GET under way */
+
+struct http *http_new(struct loop *loop, const char *user_agent);
+/* Cancels what is under way; no callback is made. */
+void http_free(struct http *http);
+
+struct http_options {
+	size_t max_body;	/* bytes; 0: LIMIT_HTTP_BODY_BYTES */
+	int timeout_ms;		/* whole request; 0: 30 s */
+	int family;		/* 4, 6, or 0 for either */
+	const char *bind_ip;	/* local address or NULL; borrowed by http_get */
+	const struct addr *connect_to; /* go there, keep Host and SNI; or NULL */
+	uint64_t range_from, range_len; /* bytes; range_len 0: whole */
+	bool allow_file_body;	/* reserved for web seeds: no text limits */
+};
+
+struct http_result {
+	int r;		     /* 0: an answer came, see status; else -errno:
+			      * -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH,
+			      * -E2BIG, -EPROTO, -EACCES (TLS) */
+	int status;	     /* HTTP status */
+	const uint8_t *body; /* borrowed until return */
+	size_t len;
+	const char *why;     /* for people; never NULL */
+	struct addr peer;    /* who answered, family 0 if nobody */
+};
+
+/* DONE is called once, on a later turn, unless cancelled. NULL and no call:
+ * URL is not http(s) or too long. */
+struct http_request *http_get(struct http *http, const char *url,
+			      const struct http_options *options,
+			      void (*done)(void *arg,
+					   const struct http_result *result),
+			      void *arg);
+void http_cancel(struct http_request *request); /* harmless on NULL */

@@ -1,0 +1,66 @@
+/* engine/base/limits.h: every number that foreign input can reach, with unit
+ * and reason. A limit lives here or it does not exist. */
+#pragma once
+
+/* --- metainfo and bencode (sources: libtorrent's defaults, design 5) --- */
+#define LIMIT_TORRENT_FILE_BYTES  (80u << 20) /* a .torrent on disk or HTTP */
+#define LIMIT_METADATA_BYTES	  (30u << 20) /* an info dict, BEP 9 */
+#define LIMIT_BENCODE_DEPTH	  100	      /* containers inside containers */
+#define LIMIT_BENCODE_TOKENS	  3000000     /* values in one .torrent */
+#define LIMIT_WIRE_BENCODE_TOKENS 2000	      /* values in a peer message */
+#define LIMIT_PIECES		  (1u << 21)  /* pieces in a torrent */
+#define LIMIT_PIECE_LENGTH	  (512u << 20) /* bytes, v1 and v2 */
+#define LIMIT_PIECE_LENGTH_MIN_V2 (16u << 10) /* bytes, BEP 52 */
+#define LIMIT_FILE_BYTES	  ((1ull << 30) - 1 << 14) /* about 17.6 TB */
+#define LIMIT_TORRENT_BYTES	  (1ull << 48) /* sum of all files */
+#define LIMIT_FILES		  (1u << 20)  /* files in a torrent */
+#define LIMIT_PATH_DEPTH	  100	      /* directories above a file */
+#define LIMIT_NAME_BYTES	  240	      /* a path element; NAME_MAX is 255 */
+#define LIMIT_PATH_BYTES	  3800	      /* a whole path; PATH_MAX is 4096 */
+#define LIMIT_DUPLICATE_NAMES	  100	      /* files of one name in a torrent */
+#define LIMIT_TRACKERS		  256	      /* announce URLs kept per torrent */
+#define LIMIT_WEBSEEDS		  64	      /* web seed URLs kept per torrent */
+#define LIMIT_URL_BYTES		  2048	      /* a tracker or web seed URL */
+#define LIMIT_MAGNET_BYTES	  65536	      /* a magnet link */
+#define LIMIT_DHT_NODES		  64	      /* "nodes" kept per torrent, BEP 5 */
+
+/* --- peer wire --- */
+#define LIMIT_BLOCK_BYTES	  16384u      /* what we ask for, BEP 3 */
+#define LIMIT_BLOCK_SERVE_BYTES	  131072u     /* what others may ask for */
+#define LIMIT_MESSAGE_BYTES	  (1u << 20)  /* an extended message */
+#define LIMIT_METADATA_MSG_BYTES  (17u << 10) /* one ut_metadata message */
+#define LIMIT_REQUESTS_IN	  2000	      /* a peer's requests that wait */
+#define LIMIT_REQUESTS_OUT	  1000	      /* ours at one peer */
+#define LIMIT_REQUESTS_WHILE_CHOKED 300	      /* then the peer is dropped */
+#define LIMIT_SEND_QUEUE_BYTES	  (4u << 20)  /* unsent bytes per peer */
+#define LIMIT_METADATA_REQUESTS_IN 1024	      /* per peer and connection */
+#define LIMIT_CLIENT_NAME_BYTES	  64	      /* "v" of BEP 10 that we keep */
+
+/* --- peers and connections --- */
+#define LIMIT_PEER_CANDIDATES	  3000	      /* addresses kept per torrent */
+#define LIMIT_PEERS_PER_TORRENT	  100	      /* connections */
+#define LIMIT_PEERS		  400	      /* connections of the process */
+#define LIMIT_HALF_OPEN		  50	      /* outgoing connects at a time */
+#define LIMIT_CONNECTS_PER_SECOND 30	      /* outgoing */
+#define LIMIT_HANDSHAKES_IN	  64	      /* unidentified incoming peers */
+#define LIMIT_PEERS_PER_ADDRESS	  8	      /* connections from one address */
+#define LIMIT_PEER_FAILURES	  3	      /* then a candidate is forgotten */
+
+/* --- trackers and HTTP --- */
+#define LIMIT_HTTP_BODY_BYTES	  (1u << 20)  /* a tracker's answer, inflated */
+#define LIMIT_HTTP_REDIRECTS	  5
+#define LIMIT_HTTP_IN_FLIGHT	  64	      /* requests at a time */
+#define LIMIT_TRACKER_PEERS	  2000	      /* peers taken from one answer */
+#define LIMIT_TRACKER_TEXT_BYTES  512	      /* failure reason and warning */
+#define LIMIT_UDP_DATAGRAM_BYTES  65536
+
+/* --- store, state, readers --- */
+#define LIMIT_OPEN_FILES	  256	      /* backing files kept open */
+#define LIMIT_PARTIAL_BYTES	  (192u << 20) /* piece buffers being filled */
+#define LIMIT_PIECE_BUFFER	  (16u << 20) /* larger pieces go to disk by block */
+#define LIMIT_WANTS		  65536	      /* reads that wait, whole process */
+#define LIMIT_SYNC_BYTES	  (64u << 20) /* verified bytes before a sync */
+#define LIMIT_SYNC_MS		  5000	      /* and the time before one */
+#define LIMIT_TORRENTS		  10000	      /* in one library */
+#define LIMIT_CONTROL_LINE_BYTES  (128u << 10) /* a request to the control socket */
+#define LIMIT_CONTROL_CLIENTS	  32

@@ -1,0 +1,103 @@
+/* engine/picker.h: which block to ask a peer for. Pure: no I/O, time and seed
+ * are arguments. Loop thread only.
+ *
+ * The picker knows, per piece, how many peers have it, whether it is here,
+ * whether it is wanted, and for pieces in flight the state of each block. It
+ * decides rarest-first; what readers wait for is decided above it (sched.h),
+ * with the same block states. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "engine/bitfield.h"
+#include "engine/layout.h"
+
+struct picker;
+
+/* The peer that would be asked. */
+struct picker_peer {
+	uint32_t id;		     /* unique among the torrent's peers, > 0 */
+	const struct bitfield *have; /* borrowed; ignored if is_seed */
+	bool is_seed;
+	/* While choked: only these pieces (BEP 6); NULL: any. */
+	const uint32_t *only;
+	size_t num_only;
+};
+
+struct picker *picker_new(const struct layout *layout, uint64_t seed);
+void picker_free(struct picker *p);
+
+/* --- availability: each peer's pieces, added once and taken back once --- */
+void picker_add_peer(struct picker *p, const struct bitfield *have, bool seed);
+void picker_remove_peer(struct picker *p, const struct bitfield *have,
+			bool seed);
+void picker_on_have(struct picker *p, uint32_t piece); /* a peer got it */
+void picker_on_donthave(struct picker *p, uint32_t piece);
+uint32_t picker_availability(const struct picker *p, uint32_t piece);
+
+/* --- what is here, what is wanted --- */
+void picker_set_have(struct picker *p, uint32_t piece, bool have);
+bool picker_has(const struct picker *p, uint32_t piece);
+/* Wanted pieces are fetched rarest first when nothing is urgent. */
+void picker_set_wanted(struct picker *p, uint32_t first, uint32_t count,
+		       bool wanted);
+uint32_t picker_wanted_left(const struct picker *p); /* wanted, not here */
+/* Would any wanted piece not here come from this peer? */
+bool picker_is_interesting(const struct picker *p,
+			   const struct picker_peer *peer);
+
+/* --- blocks: free -> asked (by one peer, at most two) -> got --- */
+
+/* Up to MAX free blocks of PIECE, marked asked by PEER. 0 if the peer does not
+ * have it, it is here, or being verified. */
+size_t picker_take(struct picker *p, const struct picker_peer *peer,
+		   uint32_t piece, size_t max, int64_t now_ms,
+		   struct block_ref *out);
+/* The same, rarest first over wanted pieces: pieces in flight before new ones
+ * (few partials: at most 1.5 x peers), the first four at random. */
+size_t picker_take_rarest(struct picker *p, const struct picker_peer *peer,
+			  size_t max, int64_t now_ms, struct block_ref *out);
+/* Blocks of PIECE that another peer was asked for more than LATE_MS ago, and
+ * nobody else: the second and last asking. Never one PEER has itself. */
+size_t picker_take_late(struct picker *p, const struct picker_peer *peer,
+			uint32_t piece, size_t max, int64_t now_ms,
+			int64_t late_ms, struct block_ref *out);
+/* Endgame: the same over all wanted pieces in flight, when no wanted block is
+ * free anywhere. */
+size_t picker_take_endgame(struct picker *p, const struct picker_peer *peer,
+			   size_t max, int64_t now_ms, int64_t late_ms,
+			   struct block_ref *out);
+
+/* The asking came to nothing: reject, choke, timeout, peer gone. The block is
+ * free again unless it is here or another peer still owes it. */
+void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref b);
+
+enum picker_block {
+	PICKER_NEW,	  /* first copy: store it */
+	PICKER_DUPLICATE, /* here already, or not asked for: drop it */
+	PICKER_COMPLETE,  /* first copy, and the piece is whole: verify it */
+};
+/* A whole block came from PEER. *others gets the ids of peers (at most 2) that
+ * were asked for it too and must be sent a cancel. */
+enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
+				  struct block_ref b, uint32_t others[2],
+				  size_t *num_others);
+/* Verified: right (it is here now, the partial is gone) or wrong (all blocks
+ * free again). GIVERS gets the distinct peers whose blocks were used, at most
+ * MAX; returns how many. */
+size_t picker_on_verified(struct picker *p, uint32_t piece, bool right,
+			  uint32_t *givers, size_t max);
+
+/* --- pieces in flight --- */
+uint32_t picker_num_partials(const struct picker *p);
+bool picker_is_partial(const struct picker *p, uint32_t piece);
+bool picker_is_verifying(const struct picker *p, uint32_t piece);
+/* Blocks neither here nor asked for; 0 for a piece that is here. */
+uint32_t picker_free_blocks(const struct picker *p, uint32_t piece);
+/* One pointer per partial, the torrent's own (its buffer). NULL at first. */
+void **picker_partial_data(struct picker *p, uint32_t piece);
+/* Forgets a partial: no block here counts any more. None may be asked. */
+void picker_drop_partial(struct picker *p, uint32_t piece);
+/* Calls FN for each partial; FN may not change the set. */
+void picker_each_partial(struct picker *p, void (*fn)(void *arg, uint32_t piece,
+						      void *data), void *arg);

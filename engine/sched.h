@@ -1,0 +1,82 @@
+/* engine/sched.h: what readers need, and in which order. Pure: time is an
+ * argument. Loop thread only.
+ *
+ * First the blocks under parked reads, oldest read first. Then a window ahead
+ * of each sequential reader, nearest bytes first. Then nothing: what is not
+ * read is not fetched. Priorities are computed from readers and wants each
+ * time a peer asks for work, never patched.
+ *
+ * Classes of a reader (design section 6):
+ *   PROBE   first reads and unconfirmed jumps: the covering blocks only
+ *   STREAM  two reads within 8 MiB: window = rate x 20 s, at least 4 MiB
+ *   BULK    nearly always blocked (cp): window 64 MiB and more
+ * A jump is a read farther than 8 MiB from where the reader was going. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "engine/base/list.h"
+#include "engine/layout.h"
+#include "engine/picker.h"
+
+struct sched;
+struct reader;
+
+/* A read that waits. Embedded in the waiter, which fills off, len and done;
+ * the rest is private. */
+struct want {
+	uint64_t off, len; /* bytes of the torrent; len > 0 */
+	/* Once, unless cancelled: 0 all its pieces are here; -ENODATA,
+	 * -ETIMEDOUT, -EIO. The want is out of the scheduler by then. */
+	void (*done)(struct want *w, int r);
+
+	struct list node;	     /* in the scheduler, oldest first */
+	struct reader *reader;	     /* borrowed; NULL: none */
+	int64_t since_ms, progress_ms; /* parked; last useful block */
+};
+
+struct sched *sched_new(const struct layout *layout);
+/* Every want is out by then. Readers may outlive it only to be freed. */
+void sched_free(struct sched *s);
+
+/* A reader of torrent bytes [start, end): one open file. */
+struct reader *reader_new(struct sched *s, uint64_t start, uint64_t end);
+void reader_free(struct reader *r); /* its wants were cancelled */
+/* Each read, before it is parked or answered. */
+void reader_on_read(struct reader *r, uint64_t off, uint64_t len,
+		    int64_t now_ms);
+/* Fetch this range soon, without a read (prefetch). */
+void reader_prefetch(struct reader *r, uint64_t off, uint64_t len,
+		     int64_t now_ms);
+
+/* W's range is not all here. Ends with done() or sched_cancel(). */
+void sched_park(struct sched *s, struct reader *r, struct want *w,
+		int64_t now_ms);
+void sched_cancel(struct want *w); /* no done(); harmless when not parked */
+bool sched_is_parked(const struct want *w);
+unsigned sched_num_parked(const struct sched *s);
+
+/* Up to MAX blocks for PEER, most urgent first, marked asked in P. Blocks under
+ * parked reads that are late elsewhere (older than LATE_MS) are asked twice. */
+size_t sched_take(struct sched *s, struct picker *p,
+		  const struct picker_peer *peer, size_t max, int64_t now_ms,
+		  int64_t late_ms, struct block_ref *out);
+/* Is anything demanded that PEER could give? For "interested". */
+bool sched_is_interesting(struct sched *s, const struct picker *p,
+			  const struct picker_peer *peer, int64_t now_ms);
+/* Is PIECE under a parked read or in a window? Else its requests may be
+ * cancelled after a seek. */
+bool sched_is_demanded(struct sched *s, uint32_t piece, int64_t now_ms);
+/* Is any reader waiting on PIECE right now? */
+bool sched_is_parked_on(const struct sched *s, uint32_t piece);
+
+void sched_on_block(struct sched *s, uint32_t piece, int64_t now_ms);
+/* PIECE is here (P knows it): finishes the wants that have all they need. */
+void sched_on_piece(struct sched *s, const struct picker *p, uint32_t piece,
+		    int64_t now_ms);
+/* Fails wants without progress for TIMEOUT_MS with -ETIMEDOUT, and, if nobody
+ * is left to ask (NO_SOURCE), those older than GRACE_MS with -ENODATA. */
+void sched_tick(struct sched *s, int64_t now_ms, int64_t timeout_ms,
+		bool no_source, int64_t grace_ms);
+/* Ends all, with R: the torrent stops, the disk failed. */
+void sched_fail_all(struct sched *s, int r);

@@ -1,0 +1,69 @@
+/* engine/state.h: what must outlive the process, in one SQLite file (WAL).
+ *
+ * DIR/state.db, DIR/torrents/INFOHASH.torrent (write-once, fsynced with its
+ * folder before the row that names it is committed; the database can be
+ * rebuilt from these), DIR/lock. All statements run on LANE_STATE; state_open,
+ * state_load and state_close run on the main thread before and after the loop.
+ *
+ * A have-bit in a committed row implies that its bytes were synced before. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/base/id.h"
+#include "engine/base/worker.h"
+#include "engine/store.h"
+
+struct state;
+
+/* A torrent as it was left. Pointers are borrowed from whoever made it. */
+struct state_torrent {
+	int64_t id; /* never used twice: inode numbers stand on it; 0: new */
+	struct infohash infohash;
+	const char *magnet;   /* until metadata is here; or NULL */
+	bool has_metainfo;    /* torrents/INFOHASH.torrent */
+	int64_t added_s;      /* wall clock */
+	const uint8_t *have;  /* bitfield bytes, or NULL */
+	size_t have_len;
+	bool is_dirty; /* was being written to when the process ended: pieces
+			* without a bit may be right on disk, and stamps say
+			* nothing */
+	const struct store_stamp *stamps; /* per file, or NULL */
+	uint32_t num_stamps;
+	uint64_t uploaded, downloaded; /* payload bytes, all sessions */
+};
+
+/* Creates DIR (0700) and what it needs. -EBUSY: another process has it.
+ * WHY gets a sentence for people. A damaged database is moved aside
+ * (state.db.broken-N) and rebuilt from torrents/. */
+#define STATE_WHY_SIZE 512
+int state_open(const char *dir, struct workers *workers, struct state **out,
+	       char why[STATE_WHY_SIZE]);
+/* Runs what is queued, checkpoints, closes. Main thread, workers are gone. */
+void state_close(struct state *st);
+
+/* Main thread, before the loop: every torrent, in order of id. FN may keep
+ * nothing of T. */
+int state_load(struct state *st,
+	       void (*fn)(void *arg, const struct state_torrent *t), void *arg);
+/* Reads torrents/INFOHASH.torrent. Main thread or worker. Owned by caller. */
+int state_read_metainfo(struct state *st, const struct infohash *ih,
+			uint8_t **out, size_t *len);
+
+/* --- loop thread; done (may be NULL) is called on the loop, once, in the
+ *     order of the calls; r 0 or -errno, durable by then --- */
+typedef void state_done_fn(void *arg, int r, int64_t id);
+
+/* Inserts or updates by infohash. METAINFO (may be NULL) is written first. */
+void state_put(struct state *st, const struct state_torrent *t,
+	       const uint8_t *metainfo, size_t metainfo_len,
+	       state_done_fn *done, void *arg);
+/* Bits, stamps (or NULL: keep), counters and the dirty mark of T->id. */
+void state_put_have(struct state *st, const struct state_torrent *t,
+		    state_done_fn *done, void *arg);
+void state_mark_dirty(struct state *st, int64_t id, state_done_fn *done,
+		      void *arg);
+/* Row and metainfo file. */
+void state_remove(struct state *st, int64_t id, const struct infohash *ih,
+		  state_done_fn *done, void *arg);
