@@ -46,7 +46,8 @@ enum wire_type {
 	WIRE_ALLOWED_FAST = 17,
 	WIRE_EXTENDED = 20,
 	WIRE_KEEPALIVE = 256,
-	WIRE_UNKNOWN = 257, /* skipped, reported for the log */
+	WIRE_UNKNOWN = 257, /* skipped, reported for the log: unknown ids, and
+			     * EXTENDED with an ext_id we never announced */
 };
 
 struct wire_msg {
@@ -56,7 +57,7 @@ struct wire_msg {
 	uint32_t length; /* REQUEST PIECE CANCEL REJECT: bytes of the block */
 	uint16_t port;	 /* PORT */
 	uint8_t ext_id;	 /* EXTENDED */
-	/* BITFIELD, EXTENDED: the payload. PIECE: the part of the block that
+	/* BITFIELD, EXTENDED: the payload, without ext_id. PIECE: the part of the block that
 	 * arrived, which starts at `part_at` within the block. Borrowed until
 	 * the next call of wire_next or wire_release. */
 	struct span payload;
@@ -71,7 +72,8 @@ struct wire_in {
 	uint32_t piece_length; /* 0: unknown */
 	uint64_t total;
 	/* private */
-	struct buf carry;      /* an incomplete message, without its block */
+	struct buf carry;      /* a message cut by the end of the input */
+	bool is_spent;	       /* CARRY was handed out by the last call */
 	struct wire_msg piece; /* the block being delivered */
 	uint32_t piece_left;   /* bytes of it still to come */
 	uint32_t skip_left;    /* bytes of an unknown message to drop */
@@ -84,8 +86,10 @@ void wire_release(struct wire_in *w);
  * Takes bytes from the front of *IN (which is advanced) until one message, or
  * a part of a PIECE, can be handed out. Returns 1 with *msg; 0 when *IN is
  * used up and more is needed; -EPROTO when the peer broke the protocol (wrong
- * length, index out of range, oversized) with a reason for the log in *why.
- * Blocks are never buffered here: a PIECE comes as soon as its first bytes do.
+ * length, index out of range, oversized) with a reason for the log in *why;
+ * -ENOMEM. Blocks are never buffered here: a PIECE comes as soon as its first
+ * bytes do. The caller checks what depends on its own state: order of messages,
+ * BEP 6 agreed, spare bits of a bitfield (bitfield_load), what was asked for.
  */
 int wire_next(struct wire_in *w, struct span *in, struct wire_msg *msg,
 	      const char **why);
@@ -146,7 +150,10 @@ struct wire_metadata {
 };
 void wire_add_metadata(struct buf *b, uint8_t ext_id,
 		       const struct wire_metadata *m);
+/* Returns 0, -EPROTO, or -EOPNOTSUPP for a type that BEP 9 says to ignore.
+ * That DATA has the length its part must have is for metaxfer.h. */
 int wire_read_metadata(struct span payload, struct wire_metadata *out);
 
 void wire_add_donthave(struct buf *b, uint8_t ext_id, uint32_t piece);
+/* The index was checked by wire_next. Returns 0 or -EPROTO. */
 int wire_read_donthave(struct span payload, uint32_t *piece);

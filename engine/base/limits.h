@@ -29,6 +29,10 @@
 #define LIMIT_BLOCK_SERVE_BYTES	  131072u     /* what others may ask for */
 #define LIMIT_MESSAGE_BYTES	  (1u << 20)  /* an extended message */
 #define LIMIT_METADATA_MSG_BYTES  (17u << 10) /* one ut_metadata message */
+#define LIMIT_EXT_HANDSHAKE_BYTES (64u << 10) /* real ones are below 1 KiB */
+#define LIMIT_PEX_BYTES		  (32u << 10) /* BEP 11: 100 peers a message */
+#define LIMIT_METADATA_KEPT_BYTES (64u << 20) /* unverified info dicts, all
+					       * claims of a torrent together */
 #define LIMIT_REQUESTS_IN	  2000	      /* a peer's requests that wait */
 #define LIMIT_REQUESTS_OUT	  1000	      /* ours at one peer */
 #define LIMIT_REQUESTS_WHILE_CHOKED 300	      /* then the peer is dropped */
