@@ -22,7 +22,7 @@ struct bnode {
 };
 
 struct bencode_limits {
-	unsigned depth;	 /* containers inside containers */
+	unsigned depth;	 /* of containers, at most LIMIT_BENCODE_DEPTH */
 	unsigned tokens; /* values in all, keys not counted */
 };
 
