@@ -47,10 +47,10 @@ bool addr_is_unspecified(const struct addr *a);
  * broadcast, documentation and reserved ranges. */
 bool addr_is_martian(const struct addr *a);
 
-/* Compact: 6 bytes for IPv4, 18 for IPv6, port big-endian. */
+/* Compact: 6 bytes for IPv4, 18 for IPv6, port big-endian; none has 0. */
 void addr_from_compact4(struct addr *out, const uint8_t p[6]);
 void addr_from_compact6(struct addr *out, const uint8_t p[18]);
-size_t addr_to_compact(const struct addr *a, uint8_t out[18]); /* 6 or 18 */
+size_t addr_to_compact(const struct addr *a, uint8_t out[18]);
 
 /* BEP 40: canonical peer priority, for deciding which of two peers to keep.
  * Symmetric in A and B. 0 when families differ. */
