@@ -52,6 +52,8 @@
 
 /* --- trackers and HTTP --- */
 #define LIMIT_HTTP_BODY_BYTES	  (1u << 20)  /* a tracker's answer, inflated */
+#define LIMIT_HTTP_HEADER_BYTES	  (64u << 10) /* of one request's answers */
+#define LIMIT_HTTP_URL_BYTES	  8192	      /* one that we built */
 #define LIMIT_HTTP_REDIRECTS	  5
 #define LIMIT_HTTP_IN_FLIGHT	  64	      /* requests at a time */
 #define LIMIT_TRACKER_PEERS	  2000	      /* peers taken from one answer */

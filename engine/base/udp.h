@@ -9,26 +9,37 @@
 #include "engine/base/addr.h"
 #include "engine/base/loop.h"
 
-enum udp_kind { UDP_KRPC, UDP_UTP, UDP_TRACKER };
+enum udp_kind {
+	UDP_KRPC,
+	UDP_UTP,
+	UDP_TRACKER
+};
 #define UDP_KIND_COUNT 3
 
 struct udp;
 
 /*
- * Binds PORT on BIND4 and BIND6 (either may be NULL: that family is not used).
- * At least one must succeed. Returns 0 or -errno with nothing bound.
+ * Binds PORT on BIND4 and BIND6 (either may be NULL: that family is not used;
+ * their own port fields are ignored). PORT 0: the kernel chooses, the same for
+ * both families. A family that this machine cannot bind is left out as long as
+ * the other one works, but a port that is taken in either family is -EADDRINUSE
+ * as a whole, so that the caller can try its next one.
+ * Returns 0 or -errno with nothing bound.
  */
 int udp_open(struct loop *loop, const struct addr *bind4,
 	     const struct addr *bind6, uint16_t port, struct udp **out);
+/* No callback is made after this. Legal inside one. Harmless on NULL. */
 void udp_close(struct udp *udp);
 uint16_t udp_port(const struct udp *udp);
 bool udp_has_family(const struct udp *udp, int family); /* 4 or 6 */
+
+enum udp_kind udp_kind_of(const uint8_t *bytes, size_t len); /* len > 0 */
 
 /* BYTES are borrowed until return. */
 typedef void udp_receive_fn(void *arg, const struct addr *from,
 			    const uint8_t *bytes, size_t len);
 void udp_register(struct udp *udp, enum udp_kind kind, udp_receive_fn *fn,
-		  void *arg);
+		  void *arg); /* fn NULL: nobody */
 
 /* Returns 0, -EAGAIN (dropped, as networks do), -EAFNOSUPPORT, -errno. */
 int udp_send(struct udp *udp, const struct addr *to, const void *bytes,
