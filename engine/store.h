@@ -1,10 +1,17 @@
 /* engine/store.h: a torrent's bytes on disk, one plain sparse file per file.
  *
  * Torrent bytes map to extents (file, offset), never straight to a path, so
- * that one day two torrents can share a file. Pads (BEP 47) have no file: they
- * read as zeros and swallow writes. Files are opened beneath the root only
- * (openat2 RESOLVE_BENEATH | NO_SYMLINKS | NO_MAGICLINKS), made on first
- * write, at full length. A read-only store never writes, truncates or creates.
+ * that one day two torrents can share a file. Pads (BEP 47), and gaps between
+ * files, have no file: they read as zeros and swallow writes. Files are opened
+ * beneath the root only (openat2 RESOLVE_BENEATH | NO_SYMLINKS |
+ * NO_MAGICLINKS), made on first write, at full length. A read-only store never
+ * writes, truncates or creates.
+ *
+ * A file that was there and has vanished or shrunk behind our back is not made
+ * again: its holes would read as zeros under bits that are set. Reading it,
+ * writing it and syncing it give -ENODATA until the owner has asked
+ * store_problem, by which he takes on to trust no bit of this torrent before
+ * it was hashed again.
  *
  * Threads: says each function. A store is shared by reference between the loop
  * and jobs under way; its table of open files has a leaf lock that is never
@@ -15,53 +22,58 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "engine/fdcache.h"
 #include "engine/metainfo.h"
 
 struct store;
-struct fdcache; /* open files of all stores, at most LIMIT_OPEN_FILES */
-
-struct fdcache *fdcache_new(unsigned max_open);
-void fdcache_free(struct fdcache *c); /* no store left */
 
 /* Loop thread. MI is borrowed and outlives the store. DIR: the folder in which
- * MI->name lives or will live. Touches no disk; cannot fail. */
+ * MI->name lives or will live; made (0755) on first write. Touches no disk;
+ * cannot fail. */
 struct store *store_new(struct fdcache *c, const struct metainfo *mi,
 			const char *dir, bool is_read_only);
 struct store *store_ref(struct store *s); /* any thread */
-void store_unref(struct store *s);	  /* any thread; the last one closes */
+void store_unref(struct store *s);        /* any thread; the last one closes */
 
-/* Worker. 0 or -errno (-ENOSPC, -EDQUOT, -EIO, -EACCES, -EROFS, -ELOOP). */
+/* Worker. 0 or -errno (-ENOSPC, -EDQUOT, -EIO, -EACCES, -EROFS, -ELOOP;
+ * -ENODATA: the file has vanished, see above; -EINVAL: beyond the torrent). */
 int store_write(struct store *s, uint64_t off, const void *bytes, size_t len);
 /* Worker. 0; -ENODATA a file is missing or short; -errno. */
 int store_read(struct store *s, uint64_t off, void *out, size_t len);
 /* Loop: only what needs no wait (RWF_NOWAIT; where the file system does not
- * know it, a plain read). LEN, or -EAGAIN: use a worker; -errno. */
+ * know it, a plain read). LEN, or -EAGAIN: use a worker (also when the file is
+ * not open yet); -errno. */
 ssize_t store_read_now(struct store *s, uint64_t off, void *out, size_t len);
 /* Worker. Is every byte of the range allocated on disk? (SEEK_DATA; a hint.) */
 bool store_is_allocated(struct store *s, uint64_t off, uint64_t len);
 
-/* Worker. fdatasync of every file written since the last call, and fsync of
- * directories in which something was made. 0 or -errno (then all of it stays
- * to be synced). */
+/* Worker; may run beside writes, and covers each write that returned before
+ * it began. fdatasync of every file written since the last call, and fsync of
+ * folders in which something was made. 0 or -errno; then all that was not
+ * synced stays to be synced. But the kernel may have dropped what it could not
+ * write: after an error, bytes written since the last success count only once
+ * they were written again. */
 int store_sync(struct store *s);
 
-/* Worker. Makes what no piece ever writes: empty files, folders, symlinks. */
+/* Worker. Makes what no piece ever writes: empty files, folders, symlinks.
+ * What is there already stays. 0, and nothing is done, if read-only. */
 int store_make_empty(struct store *s);
 
 /* How a file looked when its bits were committed: it tells whether somebody
  * else changed it. */
 struct store_stamp {
-	int64_t size; /* -1: no such file */
+	int64_t size; /* -1: no such file; then no bit of it may be believed */
 	int64_t mtime_ns;
 	int64_t ctime_ns;
 	uint64_t ino;
 };
-/* Worker. OUT has mi->num_files entries; pads are all zero. */
+/* Worker. OUT has mi->num_files entries; pads and symlinks are all zero. */
 int store_stamps(struct store *s, struct store_stamp *out);
 
-/* Worker. Deletes the files and then-empty folders; keeps strangers' files. */
+/* Worker. Deletes the files and then-empty folders below DIR; keeps strangers'
+ * files, and DIR. No other call on this store is under way. */
 int store_delete(struct store *s);
 
 /* Any thread: has a file of this store been seen to be missing, short or
- * broken since the last call? For "check again". */
+ * broken since the last call? 0 or the first -errno, and a sentence in OUT. */
 int store_problem(struct store *s, char *out, size_t size);
