@@ -422,7 +422,8 @@ static void test_cuts__every_prefix_is_a_prefix_and_mid_message(void **state)
 		buf_init(&log, 0);
 		init(&w, true);
 		assert_int_equal(feed(&w, (struct span){ copy, n }, &log), 0);
-		assert_int_equal(strncmp((char *)log.ptr, whole, log.len), 0);
+		if (log.len)
+			assert_memory_equal(log.ptr, whole, log.len);
 		if (n == 7 || n == 17 || n == 21)
 			assert_false(wire_is_mid_message(&w));
 		if (n == 8 || n == 16 || n == 18 || n == 24 || n == 100)
