@@ -7,10 +7,13 @@
  * time a peer asks for work, never patched.
  *
  * Classes of a reader (design section 6):
- *   PROBE   first reads and unconfirmed jumps: the covering blocks only
- *   STREAM  two reads within 8 MiB: window = rate x 20 s, at least 4 MiB
- *   BULK    nearly always blocked (cp): window 64 MiB and more
- * A jump is a read farther than 8 MiB from where the reader was going. */
+ *   PROBE   first reads and unconfirmed jumps: the covering pieces only
+ *   STREAM  a second read at most 8 MiB from the first, going on: window =
+ *	     20 s of what it takes while it is not blocked, at least 4 MiB
+ *   BULK    takes all it gets (cp): window 64 MiB, and more than a piece
+ * A jump is a read farther than 8 MiB from where the reader was going. Until a
+ * second read confirms it, the window stays where it was: a look at the index
+ * at the end of a film costs the film's window nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,17 +25,28 @@
 struct sched;
 struct reader;
 
-/* A read that waits. Embedded in the waiter, which fills off, len and done;
- * the rest is private. */
+/* Pieces [first, end), and what is known about them. */
+struct span {
+	uint32_t first, end;
+	/* Nothing before this piece was free in this generation. */
+	uint32_t cursor, generation;
+};
+
+/* A read that waits. Embedded in the waiter, zeroed before its first use, who
+ * fills off, len and done; the rest is private. */
 struct want {
 	uint64_t off, len; /* bytes of the torrent; len > 0 */
 	/* Once, unless cancelled: 0 all its pieces are here; -ENODATA,
-	 * -ETIMEDOUT, -EIO. The want is out of the scheduler by then. */
+	 * -ETIMEDOUT, -EIO. The want is out of the scheduler by then and may
+	 * be freed or parked again. */
 	void (*done)(struct want *w, int r);
 
-	struct list node;	     /* in the scheduler, oldest first */
-	struct reader *reader;	     /* borrowed; NULL: none */
+	struct list node;              /* in the scheduler, oldest first */
+	struct list place;             /* in the scheduler, by its pieces */
+	struct sched *sched;           /* borrowed; NULL: not parked */
+	struct reader *reader;         /* borrowed; NULL: none */
 	int64_t since_ms, progress_ms; /* parked; last useful block */
+	struct span span;              /* from the first that is not here */
 };
 
 struct sched *sched_new(const struct layout *layout);

@@ -1,0 +1,430 @@
+/* A piece in flight: the state of each of its blocks.
+ *
+ *   free  --partial_take-->  asked  --picker_on_block-->  got
+ *     ^                      |  ^ |                        |
+ *     +----picker_on_lost----+  +-+ partial_take_late      |
+ *     +----picker_on_verified(wrong)-----------------------+
+ *
+ * Nobody is asked for a block twice, and nobody more than two for one. A block
+ * does not go back to free while one of its two still owes it. Whoever lost a
+ * block (a reject, as a rule) is not asked for it again for a second, so that
+ * ask and reject do not chase each other.
+ *
+ * Parole: after a piece came out wrong it is given to one peer at a time, so
+ * that the next failure names the culprit. The next one gets its turn when the
+ * first owes nothing any more. Blocks that are very late go to a second peer
+ * even so: a piece that nobody finishes helps nobody.
+ *
+ * Free blocks, and those asked of one peer only, are bits as well, so that
+ * finding one among 32768 costs a few loads. */
+#include "engine/picker_private.h"
+
+#include <stdlib.h>
+
+#include "engine/base/mem.h"
+
+#define LOST_PAUSE_MS 1000
+/* On parole, "late" is this many times later. */
+#define PAROLE_PATIENCE 4
+
+static uint32_t words_of(uint32_t num_blocks)
+{
+	return (num_blocks + 63) / 64;
+}
+
+static void set_bit(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] |= 1ull << (i & 63);
+}
+
+static void clear_bit(uint64_t *bits, uint32_t i)
+{
+	bits[i / 64] &= ~(1ull << (i & 63));
+}
+
+struct partial *partial_find(const struct picker *p, uint32_t piece)
+{
+	const struct piece *pc = &p->pieces[piece];
+
+	return pc->is_partial ? p->partials[pc->index] : NULL;
+}
+
+static void partial_swap(struct picker *p, uint32_t a, uint32_t b)
+{
+	struct partial *part = p->partials[a];
+
+	p->partials[a] = p->partials[b];
+	p->partials[b] = part;
+	p->pieces[p->partials[a]->piece].index = a;
+	p->pieces[p->partials[b]->piece].index = b;
+}
+
+void partial_settle(struct picker *p, struct partial *part)
+{
+	const struct piece *pc = &p->pieces[part->piece];
+	bool is_open = pc->is_wanted && part->num_free && !part->is_verifying;
+
+	if (is_open && pc->index >= p->num_open)
+		partial_swap(p, pc->index, p->num_open++);
+	else if (!is_open && pc->index < p->num_open)
+		partial_swap(p, pc->index, --p->num_open);
+}
+
+/* All blocks free, none got. */
+static void set_all_free(struct picker *p, struct partial *part)
+{
+	uint32_t n = part->num_blocks, words = words_of(n);
+
+	for (uint32_t i = 0; i < n; i++)
+		part->blocks[i] = (struct block){ .state = BLOCK_FREE };
+	for (uint32_t i = 0; i < words; i++) {
+		part->free_bits[i] = UINT64_MAX;
+		part->single_bits[i] = 0;
+	}
+	if (n & 63)
+		part->free_bits[words - 1] = (1ull << (n & 63)) - 1;
+	part->num_free = n;
+	part->num_asked = part->num_got = part->num_single = 0;
+	part->free_cursor = 0;
+	part->owner = 0;
+	part->is_verifying = false;
+}
+
+struct partial *partial_open(struct picker *p, uint32_t piece)
+{
+	uint32_t n = layout_blocks(&p->layout, piece);
+	size_t words = words_of(n);
+	struct partial *part;
+
+	part = mem_try(1, sizeof(*part) + n * sizeof(struct block) +
+				  2 * words * sizeof(uint64_t));
+	if (!part)
+		return NULL;
+	part->piece = piece;
+	part->num_blocks = n;
+	part->free_bits = (uint64_t *)(void *)&part->blocks[n];
+	part->single_bits = part->free_bits + words;
+	set_all_free(p, part);
+	if (p->num_partials == p->room) {
+		p->room = p->room ? 2 * p->room : 16;
+		p->partials = mem_realloc_array(p->partials, p->room,
+						sizeof(struct partial *));
+	}
+	if (piece_is_in_bands(&p->pieces[piece]))
+		bands_remove(p, piece);
+	p->pieces[piece].is_partial = true;
+	p->pieces[piece].index = p->num_partials;
+	p->partials[p->num_partials++] = part;
+	partial_settle(p, part);
+	return part;
+}
+
+void partial_close(struct picker *p, struct partial *part)
+{
+	struct piece *pc = &p->pieces[part->piece];
+
+	if (pc->index < p->num_open)
+		partial_swap(p, pc->index, --p->num_open);
+	partial_swap(p, pc->index, --p->num_partials);
+	pc->is_partial = false;
+	if (piece_is_in_bands(pc))
+		bands_insert(p, part->piece);
+	free(part);
+}
+
+/* Looks at two partials each time a new one is wanted, so that what lost its
+ * peers and never held a byte does not pile up. */
+void partial_close_stale(struct picker *p)
+{
+	for (int i = 0; i < 2 && p->num_partials; i++) {
+		struct partial *part;
+
+		p->sweep = (p->sweep + 1) % p->num_partials;
+		part = p->partials[p->sweep];
+		if (!part->num_got && !part->num_asked && !part->data &&
+		    !part->is_parole &&
+		    p->now_ms - part->lost_ms > LOST_PAUSE_MS)
+			partial_close(p, part);
+	}
+}
+
+bool partial_is_open_to(const struct partial *part,
+			const struct picker_peer *peer)
+{
+	if (part->is_verifying || !part->num_free)
+		return false;
+	return !part->is_parole || !part->owner || part->owner == peer->id ||
+	       !part->num_asked;
+}
+
+static void ask_first(struct picker *p, struct partial *part, uint32_t i,
+		      uint32_t peer_id)
+{
+	struct block *b = &part->blocks[i];
+
+	*b = (struct block){ .who = { peer_id },
+			     .when_ms = p->now_ms,
+			     .state = BLOCK_ASKED };
+	clear_bit(part->free_bits, i);
+	set_bit(part->single_bits, i);
+	if (!part->num_single)
+		part->oldest_ms = p->now_ms;
+	part->num_single++;
+	part->num_free--;
+	part->num_asked++;
+}
+
+size_t partial_take(struct picker *p, struct partial *part,
+		    const struct picker_peer *peer, size_t max,
+		    struct block_ref *out)
+{
+	uint32_t words = words_of(part->num_blocks);
+	size_t n = 0;
+
+	if (!partial_is_open_to(part, peer))
+		return 0;
+	for (uint32_t w = part->free_cursor; w < words && n < max; w++) {
+		uint64_t bits = part->free_bits[w];
+
+		for (; bits && n < max; bits &= bits - 1) {
+			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
+			const struct block *b = &part->blocks[i];
+
+			if (b->who[0] == peer->id &&
+			    p->now_ms - b->when_ms < LOST_PAUSE_MS)
+				continue;
+			ask_first(p, part, i, peer->id);
+			out[n++] = (struct block_ref){ part->piece, i };
+		}
+	}
+	while (part->free_cursor < words && !part->free_bits[part->free_cursor])
+		part->free_cursor++;
+	if (n && part->is_parole)
+		part->owner = peer->id;
+	partial_settle(p, part);
+	return n;
+}
+
+size_t partial_take_late(struct picker *p, struct partial *part,
+			 const struct picker_peer *peer, size_t max,
+			 int64_t late_ms, struct block_ref *out)
+{
+	uint32_t words = words_of(part->num_blocks), oldest = 0;
+	size_t n = 0;
+
+	if (part->is_parole)
+		late_ms *= PAROLE_PATIENCE;
+	if (part->is_verifying || !part->num_single || !max ||
+	    (int32_t)(p->now_ms - part->oldest_ms) <= late_ms)
+		return 0;
+	for (uint32_t w = 0; w < words; w++) {
+		uint64_t bits = part->single_bits[w];
+
+		for (; bits; bits &= bits - 1) {
+			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
+			struct block *b = &part->blocks[i];
+			uint32_t age = p->now_ms - b->when_ms;
+
+			if (b->who[0] == peer->id || (int32_t)age <= late_ms) {
+				oldest = age > oldest ? age : oldest;
+				continue;
+			}
+			if (n == max)
+				return n;
+			b->who[1] = peer->id;
+			b->when_ms = p->now_ms;
+			clear_bit(part->single_bits, i);
+			part->num_single--;
+			out[n++] = (struct block_ref){ part->piece, i };
+		}
+	}
+	part->oldest_ms = p->now_ms - oldest;
+	return n;
+}
+
+static void forget_asked(struct partial *part, uint32_t i)
+{
+	if (!part->blocks[i].who[1]) {
+		clear_bit(part->single_bits, i);
+		part->num_single--;
+	}
+	part->num_asked--;
+}
+
+void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref ref)
+{
+	struct partial *part = NULL;
+	struct block *b;
+
+	if (ref.piece < p->layout.num_pieces)
+		part = partial_find(p, ref.piece);
+	if (!part || ref.index >= part->num_blocks)
+		return;
+	b = &part->blocks[ref.index];
+	if (b->state != BLOCK_ASKED || !peer_id ||
+	    (b->who[0] != peer_id && b->who[1] != peer_id))
+		return;
+	if (b->who[1]) {
+		if (b->who[0] == peer_id)
+			b->who[0] = b->who[1];
+		b->who[1] = 0;
+		set_bit(part->single_bits, ref.index);
+		if (!part->num_single++ ||
+		    (int32_t)(b->when_ms - part->oldest_ms) < 0)
+			part->oldest_ms = b->when_ms;
+		return;
+	}
+	forget_asked(part, ref.index);
+	*b = (struct block){ .who = { peer_id }, .when_ms = p->now_ms };
+	set_bit(part->free_bits, ref.index);
+	part->num_free++;
+	part->lost_ms = p->now_ms;
+	if (ref.index / 64 < part->free_cursor)
+		part->free_cursor = ref.index / 64;
+	p->generation++;
+	partial_settle(p, part);
+}
+
+enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
+				  struct block_ref ref, uint32_t others[2],
+				  size_t *num_others)
+{
+	struct partial *part = NULL;
+	struct block *b;
+	bool is_asked, is_lost;
+
+	*num_others = 0;
+	if (ref.piece < p->layout.num_pieces)
+		part = partial_find(p, ref.piece);
+	if (!part || ref.index >= part->num_blocks) {
+		p->num_duplicate += ref.piece < p->layout.num_pieces &&
+				    p->pieces[ref.piece].is_here;
+		return PICKER_DUPLICATE;
+	}
+	b = &part->blocks[ref.index];
+	is_asked = b->state == BLOCK_ASKED &&
+		   (b->who[0] == peer_id || b->who[1] == peer_id);
+	/* It came after all. */
+	is_lost = b->state == BLOCK_FREE && b->who[0] == peer_id && peer_id;
+	if (!is_asked && !is_lost) {
+		p->num_duplicate += b->state == BLOCK_GOT;
+		return PICKER_DUPLICATE;
+	}
+	if (is_asked) {
+		forget_asked(part, ref.index);
+		for (int i = 0; i < 2; i++)
+			if (b->who[i] && b->who[i] != peer_id)
+				others[(*num_others)++] = b->who[i];
+	} else {
+		clear_bit(part->free_bits, ref.index);
+		part->num_free--;
+	}
+	*b = (struct block){ .who = { peer_id }, .state = BLOCK_GOT };
+	part->num_got++;
+	p->num_new++;
+	part->is_verifying = part->num_got == part->num_blocks;
+	partial_settle(p, part);
+	return part->is_verifying ? PICKER_COMPLETE : PICKER_NEW;
+}
+
+static size_t list_givers(const struct partial *part, uint32_t *givers,
+			  size_t max)
+{
+	uint32_t last = 0;
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < part->num_blocks; i++) {
+		uint32_t id = part->blocks[i].who[0];
+		size_t k = 0;
+
+		if (part->blocks[i].state != BLOCK_GOT || id == last)
+			continue;
+		last = id;
+		while (k < n && givers[k] != id)
+			k++;
+		if (k == n && n < max)
+			givers[n++] = id;
+	}
+	return n;
+}
+
+size_t picker_on_verified(struct picker *p, uint32_t piece, bool right,
+			  uint32_t *givers, size_t max)
+{
+	struct partial *part = partial_find(p, piece);
+	size_t n;
+
+	if (!part)
+		return 0;
+	n = list_givers(part, givers, max);
+	if (right) {
+		picker_set_have(p, piece, true);
+		return n;
+	}
+	set_all_free(p, part);
+	part->is_parole = true;
+	p->generation++;
+	partial_settle(p, part);
+	return n;
+}
+
+uint32_t picker_num_partials(const struct picker *p)
+{
+	return p->num_partials;
+}
+
+bool picker_is_partial(const struct picker *p, uint32_t piece)
+{
+	return p->pieces[piece].is_partial;
+}
+
+bool picker_is_verifying(const struct picker *p, uint32_t piece)
+{
+	const struct partial *part = partial_find(p, piece);
+
+	return part && part->is_verifying;
+}
+
+bool picker_is_idle(const struct picker *p, uint32_t piece)
+{
+	const struct partial *part = partial_find(p, piece);
+
+	return part && !part->is_verifying && !part->num_asked;
+}
+
+uint32_t picker_free_blocks(const struct picker *p, uint32_t piece)
+{
+	const struct partial *part;
+
+	if (p->pieces[piece].is_here)
+		return 0;
+	part = partial_find(p, piece);
+	if (!part)
+		return layout_blocks(&p->layout, piece);
+	return part->is_verifying ? 0 : part->num_free;
+}
+
+void **picker_partial_data(struct picker *p, uint32_t piece)
+{
+	struct partial *part = partial_find(p, piece);
+
+	return part ? &part->data : NULL;
+}
+
+void picker_drop_partial(struct picker *p, uint32_t piece)
+{
+	struct partial *part = partial_find(p, piece);
+
+	if (!part)
+		return;
+	partial_close(p, part);
+	p->generation++;
+}
+
+void picker_each_partial(struct picker *p,
+			 void (*fn)(void *arg, uint32_t piece, void *data),
+			 void *arg)
+{
+	for (uint32_t i = 0; i < p->num_partials; i++)
+		fn(arg, p->partials[i]->piece, p->partials[i]->data);
+}
