@@ -259,7 +259,7 @@ static size_t take_prefetch(struct reader *r, struct picker *p,
 			    const struct picker_peer *peer, size_t max,
 			    int64_t now_ms, struct block_ref *out)
 {
-	struct span *sp = &r->prefetch;
+	struct piece_span *sp = &r->prefetch;
 	uint64_t end;
 
 	while (sp->first < sp->end && picker_has(p, sp->first))

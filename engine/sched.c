@@ -30,9 +30,9 @@
 
 /* --- spans --- */
 
-struct span span_of(const struct layout *l, uint64_t off, uint64_t len)
+struct piece_span span_of(const struct layout *l, uint64_t off, uint64_t len)
 {
-	struct span sp = { 0 };
+	struct piece_span sp = { 0 };
 
 	CHECK(len && off < l->total && len <= l->total - off);
 	sp.first = sp.cursor = layout_piece_at(l, off);
@@ -41,7 +41,7 @@ struct span span_of(const struct layout *l, uint64_t off, uint64_t len)
 }
 
 /* Sets the cursor to the first piece that may have something free. */
-static void span_refresh(struct span *sp, const struct picker *p)
+static void span_refresh(struct piece_span *sp, const struct picker *p)
 {
 	uint32_t generation = picker_generation(p);
 
@@ -51,7 +51,7 @@ static void span_refresh(struct span *sp, const struct picker *p)
 	}
 }
 
-size_t span_take(struct span *sp, struct picker *p,
+size_t span_take(struct piece_span *sp, struct picker *p,
 		 const struct picker_peer *peer, uint32_t end, size_t max,
 		 int64_t now_ms, struct block_ref *out)
 {
@@ -177,6 +177,11 @@ bool sched_is_parked(const struct want *w)
 unsigned sched_num_parked(const struct sched *s)
 {
 	return s->num_wants;
+}
+
+bool sched_has_readers(const struct sched *s)
+{
+	return !list_is_empty(&s->readers);
 }
 
 /* Calls FN for each want over PIECE until it says so. */
@@ -331,7 +336,7 @@ struct arrival {
 /* Finds the first piece not here; those before may have been evicted. */
 static bool is_whole(const struct arrival *a, struct want *w)
 {
-	struct span *sp = &w->span;
+	struct piece_span *sp = &w->span;
 	uint32_t i;
 
 	while (sp->first < sp->end && picker_has(a->picker, sp->first))

@@ -26,7 +26,7 @@ struct sched;
 struct reader;
 
 /* Pieces [first, end), and what is known about them. */
-struct span {
+struct piece_span {
 	uint32_t first, end;
 	/* Nothing before this piece was free in this generation. */
 	uint32_t cursor, generation;
@@ -46,7 +46,7 @@ struct want {
 	struct sched *sched;           /* borrowed; NULL: not parked */
 	struct reader *reader;         /* borrowed; NULL: none */
 	int64_t since_ms, progress_ms; /* parked; last useful block */
-	struct span span;              /* from the first that is not here */
+	struct piece_span span;              /* from the first that is not here */
 };
 
 struct sched *sched_new(const struct layout *layout);
@@ -69,6 +69,7 @@ void sched_park(struct sched *s, struct reader *r, struct want *w,
 void sched_cancel(struct want *w); /* no done(); harmless when not parked */
 bool sched_is_parked(const struct want *w);
 unsigned sched_num_parked(const struct sched *s);
+bool sched_has_readers(const struct sched *s); /* is a file open? */
 
 /* Up to MAX blocks for PEER, most urgent first, marked asked in P. Blocks under
  * parked reads that are late elsewhere (older than LATE_MS) are asked twice. */

@@ -28,8 +28,8 @@ struct reader {
 	/* Consumption while not blocked, of late. */
 	uint64_t taken_bytes, taken_ms;
 
-	struct span window;
-	struct span prefetch; /* empty: none */
+	struct piece_span window;
+	struct piece_span prefetch; /* empty: none */
 };
 
 #define PLACE_BUCKETS 256
@@ -50,9 +50,9 @@ struct sched {
 	struct list long_wants;
 };
 
-struct span span_of(const struct layout *l, uint64_t off, uint64_t len);
+struct piece_span span_of(const struct layout *l, uint64_t off, uint64_t len);
 /* Nearest piece first, before piece END. */
-size_t span_take(struct span *sp, struct picker *p,
+size_t span_take(struct piece_span *sp, struct picker *p,
 		 const struct picker_peer *peer, uint32_t end, size_t max,
 		 int64_t now_ms, struct block_ref *out);
 /* Is a piece of [first, end) not here that PEER has? */
