@@ -14,7 +14,7 @@ struct bitfield {
 
 void bitfield_init(struct bitfield *bf, uint32_t num_bits); /* all clear */
 void bitfield_release(struct bitfield *bf);
-/* False when LEN is not the exact size or a spare bit is set; then unchanged. */
+/* False, and BF unchanged: LEN is not the exact size, or a spare bit is set. */
 bool bitfield_load(struct bitfield *bf, const uint8_t *bytes, size_t len);
 void bitfield_set_all(struct bitfield *bf);
 void bitfield_clear_all(struct bitfield *bf);

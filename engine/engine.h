@@ -22,21 +22,25 @@
 struct engine;
 struct torrent;
 
-enum fill_policy { FILL_NONE, FILL_FILE, FILL_TORRENT };
+enum fill_policy {
+	FILL_NONE,
+	FILL_FILE,
+	FILL_TORRENT
+};
 
 struct engine_config {
 	/* Where content lives: DATA_DIR/INFOHASH/NAME, or DATA_DIR/NAME if
 	 * is_flat (weirctl get and seed). */
 	const char *data_dir; /* borrowed for the engine's life */
 	bool is_flat;
-	bool is_read_only;    /* weirctl seed: never write */
-	struct addr bind4, bind6; /* family 0: do not use that family */
-	uint16_t port;	      /* 0: first free of 6881..6889 */
-	unsigned max_peers;   /* per process; 0: LIMIT_PEERS */
+	bool is_read_only;             /* weirctl seed: never write */
+	struct addr bind4, bind6;      /* family 0: do not use that family */
+	uint16_t port;                 /* 0: first free of 6881..6889 */
+	unsigned max_peers;            /* per process; 0: LIMIT_PEERS */
 	uint64_t down_limit, up_limit; /* bytes/s; 0: none */
 	enum fill_policy fill;
 	int64_t read_timeout_ms; /* 0: wait for ever */
-	bool no_tcp_out;      /* accept only (tests) */
+	bool no_tcp_out;         /* accept only (tests) */
 };
 
 /* News. Any of them may be NULL. Called on the loop, never from inside a call
@@ -78,8 +82,8 @@ const struct peerid *engine_peerid(const struct engine *e);
  * with -errno; at once without a state.
  */
 int engine_add_metainfo(struct engine *e, struct metainfo *mi,
-			struct torrent **out,
-			void (*saved)(void *arg, int r), void *arg);
+			struct torrent **out, void (*saved)(void *arg, int r),
+			void *arg);
 int engine_add_magnet(struct engine *e, struct magnet *m, struct torrent **out,
 		      void (*saved)(void *arg, int r), void *arg);
 /* Leaves the library. Data is deleted if DELETE_DATA (never if read-only). */
@@ -108,7 +112,7 @@ enum torrent_phase {
 	TORRENT_ON_DEMAND,   /* ready; fetches what is read */
 	TORRENT_DOWNLOADING, /* ready; fill is on, not all here */
 	TORRENT_SEEDING,     /* all here */
-	TORRENT_ERROR,	     /* disk; see stats.error */
+	TORRENT_ERROR,       /* disk; see stats.error */
 };
 const char *torrent_phase_name(enum torrent_phase phase);
 
@@ -116,9 +120,9 @@ struct torrent_stats {
 	enum torrent_phase phase;
 	uint64_t have_bytes, total_bytes; /* without pads; 0 before metadata */
 	uint32_t have_pieces, num_pieces;
-	uint64_t down_bps, up_bps;	   /* payload, smoothed */
-	uint64_t downloaded, uploaded;	   /* payload bytes, all sessions */
-	uint64_t wasted;		   /* duplicates and bad pieces */
+	uint64_t down_bps, up_bps;         /* payload, smoothed */
+	uint64_t downloaded, uploaded;     /* payload bytes, all sessions */
+	uint64_t wasted;                   /* duplicates and bad pieces */
 	unsigned peers, seeds, candidates; /* connected; of them; known */
 	unsigned peers_unchoking;
 	unsigned metadata_percent; /* TORRENT_METADATA */
@@ -132,7 +136,7 @@ void torrent_stats(struct torrent *t, struct torrent_stats *out);
 struct peer_stats {
 	struct addr addr;
 	char client[65];
-	char flags[16]; /* d/D u/U: interested/unchoked, I incoming, S seed .. */
+	char flags[16]; /* d/D u/U interested/unchoked, I incoming, S seed .. */
 	uint64_t down_bps, up_bps, downloaded, uploaded;
 	double progress; /* 0..1 */
 	unsigned requests_out, requests_in;

@@ -6,7 +6,7 @@
 #include "engine/base/limits.h"
 
 struct layout {
-	uint64_t total;	       /* bytes of the torrent, pads included; > 0 */
+	uint64_t total;        /* bytes of the torrent, pads included; > 0 */
 	uint32_t piece_length; /* bytes; the last piece may be shorter */
 	uint32_t num_pieces;
 };
@@ -39,8 +39,8 @@ static inline uint32_t layout_blocks(const struct layout *l, uint32_t piece)
 static inline uint32_t layout_block_size(const struct layout *l,
 					 struct block_ref b)
 {
-	uint32_t left = layout_piece_size(l, b.piece) -
-			b.index * LIMIT_BLOCK_BYTES;
+	uint32_t left =
+		layout_piece_size(l, b.piece) - b.index * LIMIT_BLOCK_BYTES;
 
 	return left < LIMIT_BLOCK_BYTES ? left : LIMIT_BLOCK_BYTES;
 }

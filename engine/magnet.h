@@ -8,20 +8,22 @@
 
 #include "engine/base/id.h"
 
+struct magnet_range { /* BEP 53: file indexes, both included */
+	uint32_t first, last;
+};
+
 struct magnet {
 	bool has_v1, has_v2;
 	struct infohash infohash;   /* v1 if has_v1, else v2 cut to 20 */
 	struct infohash2 infohash2; /* if has_v2 */
-	char *name;		    /* owned; dn, raw foreign text; or NULL */
-	char **trackers;	    /* owned; tr */
+	char *name;                 /* owned; dn, raw foreign text; or NULL */
+	char **trackers;            /* owned; tr */
 	size_t num_trackers;
 	char **webseeds; /* owned; ws */
 	size_t num_webseeds;
 	char **peers; /* owned; x.pe, "host:port" */
 	size_t num_peers;
-	struct magnet_range { /* so, BEP 53: file indexes, both included */
-		uint32_t first, last;
-	} *ranges; /* owned, sorted, joined */
+	struct magnet_range *ranges; /* owned; so; sorted, joined */
 	size_t num_ranges;
 };
 

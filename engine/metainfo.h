@@ -16,27 +16,27 @@
 #include "engine/layout.h"
 
 enum file_flag {
-	FILE_PAD = 1,	 /* BEP 47: reads as zeros, shown nowhere */
-	FILE_EXEC = 2,	 /* attr x */
-	FILE_HIDDEN = 4, /* attr h */
+	FILE_PAD = 1,     /* BEP 47: reads as zeros, shown nowhere */
+	FILE_EXEC = 2,    /* attr x */
+	FILE_HIDDEN = 4,  /* attr h */
 	FILE_SYMLINK = 8, /* attr l */
 };
 
 struct metainfo_file {
-	char *path;	  /* owned; below the torrent's root; no leading '/'.
-			   * For a single-file torrent: its name */
-	char *origpath;	  /* owned; raw, elements joined with '/' */
-	char *symlink;	  /* owned; sanitised target, relative to the link's
-			   * own directory and inside the torrent; or NULL */
-	uint64_t offset;  /* first byte in the torrent (v1 order, with pads) */
-	uint64_t length;  /* bytes; 0 for symlinks */
-	unsigned flags;	  /* enum file_flag */
+	char *path;      /* owned; below the torrent's root; no leading '/'.
+			  * For a single-file torrent: its name */
+	char *origpath;  /* owned; raw, elements joined with '/' */
+	char *symlink;   /* owned; sanitised target, relative to the link's
+			  * own directory and inside the torrent; or NULL */
+	uint64_t offset; /* first byte in the torrent (v1 order, with pads) */
+	uint64_t length; /* bytes; 0 for symlinks */
+	unsigned flags;  /* enum file_flag */
 	bool has_root;
 	uint8_t pieces_root[32]; /* v2 */
 };
 
 struct metainfo {
-	char *name;	/* owned; one safe path element */
+	char *name;     /* owned; one safe path element */
 	char *origname; /* owned; raw */
 	bool has_v1, has_v2;
 	struct infohash infohash;   /* v1 if has_v1, else v2 cut to 20 */
@@ -55,10 +55,10 @@ struct metainfo {
 	char **webseeds; /* owned */
 	size_t num_webseeds;
 	char *comment, *created_by; /* owned, or NULL; foreign text */
-	int64_t creation_date;	    /* 0: none */
+	int64_t creation_date;      /* 0: none */
 
 	struct span info; /* the raw info dict; points into raw */
-	uint8_t *raw;	  /* owned; the whole .torrent (or just the info) */
+	uint8_t *raw;     /* owned; the whole .torrent (or just the info) */
 	size_t raw_len;
 	struct span piece_layers; /* v2: raw dict value, validated; or absent */
 };
@@ -72,7 +72,7 @@ struct metainfo {
 int metainfo_parse(const uint8_t *bytes, size_t len, struct metainfo **out,
 		   char why[METAINFO_WHY_SIZE]);
 
-/* The same for an info dict alone (BEP 9). Trackers and web seeds stay empty. */
+/* The same for an info dict alone (BEP 9): no trackers, no web seeds. */
 int metainfo_parse_info(const uint8_t *info, size_t len, struct metainfo **out,
 			char why[METAINFO_WHY_SIZE]);
 

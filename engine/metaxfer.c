@@ -29,20 +29,20 @@
 #include "engine/base/mem.h"
 #include "engine/base/sha.h"
 
-#define PART_LEN       LIMIT_BLOCK_BYTES
-#define ASKS_PER_PEER  2
-#define REASK_MS       3000 /* then others may be asked */
-#define REPEAT_MS      6000 /* then the same peer, if no other took it; doubles */
-#define REST_MS	       3000 /* after a reject; doubles */
-#define MAX_DOUBLINGS  4
-#define LATE_IDLE_MS   10000 /* nothing arrived for so long */
-#define LATE_BASE_MS   20000 /* or the whole set took longer than this */
-#define LATE_PER_PART  100   /* and this for each part: 160 KB/s */
-#define NEVER	       INT64_MIN
+#define PART_LEN      LIMIT_BLOCK_BYTES
+#define ASKS_PER_PEER 2
+#define REASK_MS      3000 /* then others may be asked */
+#define REPEAT_MS     6000 /* then the same peer, if no other took it; doubles */
+#define REST_MS       3000 /* after a reject; doubles */
+#define MAX_DOUBLINGS 4
+#define LATE_IDLE_MS  10000 /* nothing arrived for so long */
+#define LATE_BASE_MS  20000 /* or the whole set took longer than this */
+#define LATE_PER_PART 100   /* and this for each part: 160 KB/s */
+#define NEVER         INT64_MIN
 
 struct part {
-	uint8_t *data; /* owned; NULL until it arrives */
-	uint32_t giver; /* serial of a peer */
+	uint8_t *data;      /* owned; NULL until it arrives */
+	uint32_t giver;     /* serial of a peer */
 	int64_t free_at_ms; /* others may be asked from then on */
 };
 
@@ -53,7 +53,7 @@ struct set {
 	uint32_t num_here, first_missing;
 	uint32_t num_hashed;
 	struct hasher *sha1, *sha256; /* owned; over the parts hashed so far */
-	bool is_started;	      /* its size is reserved */
+	bool is_started;              /* its size is reserved */
 	unsigned num_starts;
 	int64_t started_ms, progress_ms;
 };
@@ -75,7 +75,7 @@ struct claimant {
 	struct list node;
 	uint32_t id, serial; /* the serial is never used again */
 	struct claim *claim; /* borrowed */
-	struct set own;	     /* while the claim is split */
+	struct set own;      /* while the claim is split */
 	struct ask asks[ASKS_PER_PEER];
 	unsigned num_rejects, num_silences;
 	int64_t rests_until_ms;
@@ -90,14 +90,13 @@ struct metaxfer {
 	uint32_t last_serial;
 	uint64_t reserved_bytes;
 	int64_t now_ms; /* of the last call that told it */
-	uint8_t *info;	/* owned; set when done */
+	uint8_t *info;  /* owned; set when done */
 	uint32_t info_len;
 };
 
 static uint32_t part_len(const struct set *s, uint32_t part)
 {
-	return part < s->num_parts - 1 ? PART_LEN :
-					 s->size - part * PART_LEN;
+	return part < s->num_parts - 1 ? PART_LEN : s->size - part * PART_LEN;
 }
 
 static void set_init(struct set *s, uint32_t size)

@@ -27,11 +27,11 @@ void metaxfer_remove_peer(struct metaxfer *x, uint32_t peer);
 int metaxfer_next(struct metaxfer *x, uint32_t peer, int64_t now_ms);
 
 enum metaxfer_result {
-	METAXFER_MORE,	   /* taken; more parts are missing */
-	METAXFER_DONE,	   /* complete and right: metaxfer_info() */
+	METAXFER_MORE,     /* taken; more parts are missing */
+	METAXFER_DONE,     /* complete and right: metaxfer_info() */
 	METAXFER_IGNORED,  /* not asked for, or a duplicate */
 	METAXFER_BAD_PEER, /* PEER lied: drop it */
-	METAXFER_AGAIN,	   /* the set was wrong, nobody to blame yet */
+	METAXFER_AGAIN,    /* the set was wrong, nobody to blame yet */
 };
 enum metaxfer_result metaxfer_on_data(struct metaxfer *x, uint32_t peer,
 				      uint32_t part, uint32_t total_size,

@@ -46,7 +46,7 @@ struct want {
 	struct sched *sched;           /* borrowed; NULL: not parked */
 	struct reader *reader;         /* borrowed; NULL: none */
 	int64_t since_ms, progress_ms; /* parked; last useful block */
-	struct piece_span span;              /* from the first that is not here */
+	struct piece_span span;        /* from the first that is not here */
 };
 
 struct sched *sched_new(const struct layout *layout);

@@ -21,10 +21,10 @@ struct state;
 struct state_torrent {
 	int64_t id; /* never used twice: inode numbers stand on it; 0: new */
 	struct infohash infohash;
-	const char *magnet;   /* until metadata is here; or NULL */
-	bool has_metainfo;    /* torrents/INFOHASH.torrent */
-	int64_t added_s;      /* wall clock */
-	const uint8_t *have;  /* bitfield bytes, or NULL */
+	const char *magnet;  /* until metadata is here; or NULL */
+	bool has_metainfo;   /* torrents/INFOHASH.torrent */
+	int64_t added_s;     /* wall clock */
+	const uint8_t *have; /* bitfield bytes, or NULL */
 	size_t have_len;
 	bool is_dirty; /* was being written to when the process ended: pieces
 			* without a bit may be right on disk, and stamps say

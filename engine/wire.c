@@ -16,12 +16,12 @@
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 
-#define PREFIX_LEN	 4
+#define PREFIX_LEN       4
 #define BLOCK_HEADER_LEN 9 /* id, piece, begin */
 
 /* --- the handshake --- */
 
-#define PROTOCOL "\x13"	"BitTorrent protocol"
+#define PROTOCOL "\023BitTorrent protocol"
 
 enum { /* reserved bytes of the handshake, BEP 4 */
 	RESERVED_AT = 20,
@@ -235,6 +235,7 @@ static int judge(struct wire_in *w, const uint8_t *p, size_t len, size_t *need,
 {
 	uint32_t length;
 	uint8_t id;
+	int r;
 
 	*need = PREFIX_LEN;
 	if (len < *need)
@@ -273,9 +274,10 @@ static int judge(struct wire_in *w, const uint8_t *p, size_t len, size_t *need,
 	*need = PREFIX_LEN + (id == WIRE_PIECE ? BLOCK_HEADER_LEN : length);
 	if (len < *need)
 		return 0;
-	if (id != WIRE_PIECE)
-		return decode(w, id, p + PREFIX_LEN + 1, length - 1, msg,
-			      why) ?: 1;
+	if (id != WIRE_PIECE) {
+		r = decode(w, id, p + PREFIX_LEN + 1, length - 1, msg, why);
+		return r ? r : 1;
+	}
 	msg->type = WIRE_PIECE;
 	msg->piece = load_be32(p + 5);
 	msg->begin = load_be32(p + 9);
@@ -310,8 +312,8 @@ static int next_part(struct wire_in *w, struct span *in, struct wire_msg *msg)
 }
 
 /* Judges what is in the carry, feeding it no more than each step needs. */
-static int judge_carry(struct wire_in *w, struct span *in,
-		       struct wire_msg *msg, const char **why)
+static int judge_carry(struct wire_in *w, struct span *in, struct wire_msg *msg,
+		       const char **why)
 {
 	size_t need, n;
 	int r;

@@ -17,9 +17,9 @@ struct wire_handshake {
 	struct infohash infohash;
 	struct peerid peerid;
 	bool has_extended; /* BEP 10 */
-	bool has_fast;	   /* BEP 6 */
-	bool has_dht;	   /* BEP 5 */
-	bool has_v2;	   /* BEP 52: the sender can upgrade to v2 */
+	bool has_fast;     /* BEP 6 */
+	bool has_dht;      /* BEP 5 */
+	bool has_v2;       /* BEP 52: the sender can upgrade to v2 */
 };
 
 void wire_write_handshake(uint8_t out[WIRE_HANDSHAKE_LEN],
@@ -52,14 +52,14 @@ enum wire_type {
 
 struct wire_msg {
 	enum wire_type type;
-	uint32_t piece;	 /* HAVE REQUEST PIECE CANCEL SUGGEST REJECT ALLOWED */
-	uint32_t begin;	 /* REQUEST PIECE CANCEL REJECT: byte in the piece */
+	uint32_t piece;  /* HAVE REQUEST PIECE CANCEL SUGGEST REJECT ALLOWED */
+	uint32_t begin;  /* REQUEST PIECE CANCEL REJECT: byte in the piece */
 	uint32_t length; /* REQUEST PIECE CANCEL REJECT: bytes of the block */
-	uint16_t port;	 /* PORT */
-	uint8_t ext_id;	 /* EXTENDED */
-	/* BITFIELD, EXTENDED: the payload, without ext_id. PIECE: the part of the block that
-	 * arrived, which starts at `part_at` within the block. Borrowed until
-	 * the next call of wire_next or wire_release. */
+	uint16_t port;   /* PORT */
+	uint8_t ext_id;  /* EXTENDED */
+	/* BITFIELD, EXTENDED: the payload, without ext_id. PIECE: the part of
+	 * the block that arrived, which starts at `part_at` within the block.
+	 * Borrowed until the next call of wire_next or wire_release. */
 	struct span payload;
 	uint32_t part_at;
 	bool is_last_part; /* PIECE: the block is whole now */
@@ -73,7 +73,7 @@ struct wire_in {
 	uint64_t total;
 	/* private */
 	struct buf carry;      /* a message cut by the end of the input */
-	bool is_spent;	       /* CARRY was handed out by the last call */
+	bool is_spent;         /* CARRY was handed out by the last call */
 	struct wire_msg piece; /* the block being delivered */
 	uint32_t piece_left;   /* bytes of it still to come */
 	uint32_t skip_left;    /* bytes of an unknown message to drop */
@@ -121,14 +121,14 @@ enum wire_ext {
 };
 
 struct wire_ext_handshake {
-	uint8_t id_metadata, id_donthave, id_pex; /* the sender's; 0: none */
+	uint8_t id_metadata, id_donthave, id_pex;    /* the sender's; 0: none */
 	bool says_metadata, says_donthave, says_pex; /* key was present */
-	uint32_t metadata_size;	 /* 0: not told; else <= LIMIT_METADATA_BYTES */
-	uint32_t reqq;		 /* 0: not told */
-	uint16_t port;		 /* p; 0: not told */
+	uint32_t metadata_size; /* 0: not told; else <= LIMIT_METADATA_BYTES */
+	uint32_t reqq;          /* 0: not told */
+	uint16_t port;          /* p; 0: not told */
 	bool upload_only, has_upload_only; /* BEP 21 */
-	char client[65];	 /* v, printable UTF-8, cut; "" if not told */
-	struct addr yourip;	 /* family 0: not told; port is 0 */
+	char client[65];    /* v, printable UTF-8, cut; "" if not told */
+	struct addr yourip; /* family 0: not told; port is 0 */
 };
 
 /* Appends a whole EXTENDED message. yourip of H: the peer's address. */
@@ -144,7 +144,7 @@ enum wire_metadata_type {
 };
 struct wire_metadata {
 	enum wire_metadata_type type;
-	uint32_t part;	     /* index of the 16 KiB part */
+	uint32_t part;       /* index of the 16 KiB part */
 	uint32_t total_size; /* DATA */
 	struct span data;    /* DATA; borrowed */
 };

@@ -22,7 +22,8 @@ static const struct bencode_limits payload_limits = {
 static int parse_dict(struct span payload, struct bnode *out, size_t *out_len)
 {
 	if (bencode_parse(payload.ptr, payload.len, &payload_limits, out,
-			  out_len, NULL) || !bnode_is_dict(*out))
+			  out_len, NULL) ||
+	    !bnode_is_dict(*out))
 		return -EPROTO;
 	return 0;
 }
@@ -99,8 +100,7 @@ static uint32_t get_number(struct bnode dict, const char *key, uint32_t max)
 }
 
 /* An id of BEP 10: 0 takes the extension back. */
-static void get_ext_id(struct bnode m, const char *key, bool *says,
-		       uint8_t *id)
+static void get_ext_id(struct bnode m, const char *key, bool *says, uint8_t *id)
 {
 	int64_t v;
 
@@ -134,8 +134,7 @@ static void get_yourip(struct bnode dict, struct addr *out)
 	}
 }
 
-int wire_read_ext_handshake(struct span payload,
-			    struct wire_ext_handshake *out)
+int wire_read_ext_handshake(struct span payload, struct wire_ext_handshake *out)
 {
 	struct bnode dict, m;
 	int64_t v;

@@ -12,7 +12,7 @@
 struct addr {
 	uint8_t family; /* 4, 6, or 0 for "none" */
 	uint8_t ip[16]; /* network order; the first four for IPv4, rest zero */
-	uint16_t port;	/* host order */
+	uint16_t port;  /* host order */
 };
 
 #define ADDR_STR_MAX 64

@@ -22,7 +22,7 @@ struct bnode {
 };
 
 struct bencode_limits {
-	unsigned depth;	 /* of containers, at most LIMIT_BENCODE_DEPTH */
+	unsigned depth;  /* of containers, at most LIMIT_BENCODE_DEPTH */
 	unsigned tokens; /* values in all, keys not counted */
 };
 
@@ -40,9 +40,9 @@ bool bnode_is_list(struct bnode n);
 bool bnode_is_str(struct bnode n);
 bool bnode_is_int(struct bnode n);
 
-bool bnode_int(struct bnode n, int64_t *out);  /* false: not an integer */
+bool bnode_int(struct bnode n, int64_t *out);     /* false: not an integer */
 bool bnode_str(struct bnode n, struct span *out); /* false: not a string */
-struct span bnode_raw(struct bnode n);	       /* the encoded value */
+struct span bnode_raw(struct bnode n);            /* the encoded value */
 
 /* The value under KEY; absent when N is no dict or has no such key. */
 struct bnode bnode_get(struct bnode n, const char *key);

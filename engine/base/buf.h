@@ -10,12 +10,12 @@ struct buf {
 	uint8_t *ptr; /* owned; NULL while empty */
 	size_t len, cap;
 	bool is_broken; /* an append passed MAX or memory; sticky */
-	size_t max;	/* bytes; 0: no cap (only for what we produce) */
+	size_t max;     /* bytes; 0: no cap (only for what we produce) */
 };
 
 void buf_init(struct buf *b, size_t max);
 void buf_release(struct buf *b); /* back to the state of buf_init */
-void buf_clear(struct buf *b);	 /* empty, keeps the memory */
+void buf_clear(struct buf *b);   /* empty, keeps the memory */
 
 /* Room for MORE bytes at ptr + len, or NULL (and is_broken). */
 uint8_t *buf_reserve(struct buf *b, size_t more);

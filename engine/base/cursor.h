@@ -9,7 +9,7 @@
 
 struct cursor {
 	const uint8_t *at, *end; /* borrowed */
-	bool is_bad;		 /* a read went past the end; sticky */
+	bool is_bad;             /* a read went past the end; sticky */
 };
 
 /* A failed read gives zeros, an empty span, NULL. */
@@ -26,7 +26,7 @@ void cursor_skip(struct cursor *c, size_t len);
 
 struct wcursor {
 	uint8_t *start, *at, *end; /* borrowed */
-	bool is_bad;		   /* a write did not fit; sticky */
+	bool is_bad;               /* a write did not fit; sticky */
 };
 
 struct wcursor wcursor_of(void *ptr, size_t len);

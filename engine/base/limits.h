@@ -1,6 +1,9 @@
 /* engine/base/limits.h: every number that foreign input can reach, with unit
- * and reason. A limit lives here or it does not exist. */
+ * and reason. A limit lives here or it does not exist. A table: its columns are
+ * kept by hand. */
 #pragma once
+
+/* clang-format off */
 
 /* --- metainfo and bencode (sources: libtorrent's defaults, design 5) --- */
 #define LIMIT_TORRENT_FILE_BYTES  (80u << 20) /* a .torrent on disk or HTTP */

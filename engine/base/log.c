@@ -32,8 +32,8 @@ void log_set_level(enum log_level level)
 
 bool log_is_on(enum log_level level)
 {
-	return (int)level <= atomic_load_explicit(&log_state.level,
-						  memory_order_relaxed);
+	return (int)level <=
+	       atomic_load_explicit(&log_state.level, memory_order_relaxed);
 }
 
 void log_print(enum log_level level, const char *format, ...)

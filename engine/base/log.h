@@ -28,12 +28,12 @@ void log_print(enum log_level level, const char *format, ...)
 #define log_error(...) log_print(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_print(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_print(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...) \
-	(log_is_on(LOG_LEVEL_DEBUG) ? \
-		 log_print(LOG_LEVEL_DEBUG, __VA_ARGS__) : (void)0)
-#define log_trace(...) \
-	(log_is_on(LOG_LEVEL_TRACE) ? \
-		 log_print(LOG_LEVEL_TRACE, __VA_ARGS__) : (void)0)
+#define log_debug(...)                                                         \
+	(log_is_on(LOG_LEVEL_DEBUG) ? log_print(LOG_LEVEL_DEBUG, __VA_ARGS__)  \
+				    : (void)0)
+#define log_trace(...)                                                         \
+	(log_is_on(LOG_LEVEL_TRACE) ? log_print(LOG_LEVEL_TRACE, __VA_ARGS__)  \
+				    : (void)0)
 
 /* Makes foreign bytes printable: control characters, DEL, quotes, backslash
  * and invalid UTF-8 become \xNN. Always ends with NUL, cuts what does not fit;

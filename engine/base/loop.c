@@ -18,7 +18,7 @@ struct loop {
 	pthread_t thread;
 	atomic_bool has_thread;
 
-	pthread_mutex_t lock; /* leaf: never held across a call */
+	pthread_mutex_t lock;            /* leaf: never held across a call */
 	struct task *inbox, **inbox_end; /* guarded by lock */
 };
 
@@ -66,8 +66,9 @@ struct loop *loop_new(void)
 	l->inbox_end = &l->inbox;
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (cfg) {
-		event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK |
-						   EVENT_BASE_FLAG_PRECISE_TIMER);
+		event_config_set_flag(cfg,
+				      EVENT_BASE_FLAG_NOLOCK |
+					      EVENT_BASE_FLAG_PRECISE_TIMER);
 		l->base = event_base_new_with_config(cfg);
 		event_config_free(cfg);
 	}

@@ -15,8 +15,7 @@ void *mem_realloc_array(void *p, size_t n, size_t size); /* grown part unset */
 char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t max);
 void *mem_dup(const void *p, size_t len); /* NULL for len == 0 */
-char *mem_printf(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
+char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Zeroed memory of a foreign size, or NULL. Release with free(). */
 void *mem_try(size_t n, size_t size);
@@ -33,5 +32,5 @@ static inline bool checked_mul(uint64_t a, uint64_t b, uint64_t *out)
 }
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member)                                        \
+	((type *)(void *)(((char *)(ptr)) - offsetof(type, member)))

@@ -18,15 +18,15 @@ enum peer_origin {
 	ORIGIN_DHT,
 	ORIGIN_PEX,
 	ORIGIN_LSD,
-	ORIGIN_USER,	 /* peer=HOST:PORT, x.pe of a magnet */
+	ORIGIN_USER, /* peer=HOST:PORT, x.pe of a magnet */
 	ORIGIN_INCOMING,
 };
 
 /* How a torrent's transfer stands, asked when an announce goes out. */
 struct peersource_stats {
 	uint64_t uploaded, downloaded; /* payload bytes since the start */
-	uint64_t left;	/* bytes missing; UINT64_MAX before metadata */
-	unsigned wanted; /* how many peers the engine would take now */
+	uint64_t left;        /* bytes missing; UINT64_MAX before metadata */
+	unsigned wanted;      /* how many peers the engine would take now */
 	bool is_partial_seed; /* nothing more is wanted, not all is here */
 };
 
@@ -34,7 +34,7 @@ struct peersource_stats {
  * the return of stop(). */
 struct swarm_face {
 	struct infohash infohash; /* as on the wire */
-	bool is_private;	  /* BEP 27: trackers only */
+	bool is_private;          /* BEP 27: trackers only */
 	/* Announce URLs in order; tier_of[i] never falls. May grow (magnet:
 	 * metadata came); then on_urls() is called. Borrowed. */
 	const char *const *urls;

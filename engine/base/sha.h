@@ -12,7 +12,10 @@ void sha1(const void *ptr, size_t len, uint8_t out[SHA1_LEN]);
 void sha256(const void *ptr, size_t len, uint8_t out[SHA256_LEN]);
 
 /* The same in parts. One owner at a time. */
-enum hash_kind { HASH_SHA1, HASH_SHA256 };
+enum hash_kind {
+	HASH_SHA1,
+	HASH_SHA256
+};
 struct hasher;
 struct hasher *hasher_new(enum hash_kind kind);
 void hasher_reset(struct hasher *h);

@@ -15,7 +15,7 @@ struct lane {
 	pthread_mutex_t lock; /* leaf: never held across a call */
 	pthread_cond_t filled;
 	struct task *head, **end; /* guarded by lock */
-	bool is_closing;	  /* guarded by lock */
+	bool is_closing;          /* guarded by lock */
 	pthread_t threads[THREADS_PER_LANE_MAX];
 	int num_threads;
 };

@@ -19,10 +19,10 @@ enum worker_lane {
 
 /* Embedded in the object it concerns, which stays alive until done(). */
 struct job {
-	struct task task;		/* private to the pool */
-	void (*run)(struct job *job);	/* worker thread, no loop state */
-	void (*done)(struct job *job);	/* loop thread; may be NULL, then the
-					 * job is not touched after run() */
+	struct task task;              /* private to the pool */
+	void (*run)(struct job *job);  /* worker thread, no loop state */
+	void (*done)(struct job *job); /* loop thread; may be NULL, then the
+					* job is not touched after run() */
 };
 
 struct workers;

@@ -9,7 +9,7 @@
 #include "engine/base/worker.h"
 
 #define POSTERS 4
-#define POSTS	5000
+#define POSTS   5000
 
 struct counted {
 	struct task task;

@@ -11,7 +11,7 @@
 #include "engine/base/sha.h"
 #include "engine/metaxfer.h"
 
-#define PART LIMIT_BLOCK_BYTES
+#define PART    LIMIT_BLOCK_BYTES
 #define TICK_MS 50
 
 /* What a peer of the small swarm below does with a request. */
@@ -22,8 +22,8 @@ enum manner {
 	SILENT,
 	SILENT_ONCE, /* loses its first request */
 	REJECTING,
-	SHORT,	  /* one byte less */
-	LONG,	  /* one byte more */
+	SHORT, /* one byte less */
+	LONG,  /* one byte more */
 	OTHER_SIZE_IN_DATA,
 	TRICKLE, /* honest bytes, one part in 9 s */
 };
@@ -62,8 +62,8 @@ static void sim_init(struct sim *s, uint32_t size)
 	s->size = size;
 	s->info = mem_alloc(size);
 	for (uint32_t i = 0; i < size; i++)
-		s->info[i] = (uint8_t)(i % 8 ? s->info[i - 1] * 5 + i :
-						prng_u64(&r));
+		s->info[i] = (uint8_t)(i % 8 ? s->info[i - 1] * 5 + i
+					     : prng_u64(&r));
 	sha1(s->info, size, s->v1.b);
 	sha256(s->info, size, s->v2.b);
 	s->x = metaxfer_new(&s->v1, NULL);
@@ -200,8 +200,13 @@ static void sim_free(struct sim *s)
 
 static void test_honest__every_size(void **state)
 {
-	static const uint32_t sizes[] = { 1,	    PART - 1, PART, PART + 1,
-					  2 * PART, 100000,   LIMIT_METADATA_BYTES };
+	static const uint32_t sizes[] = { 1,
+					  PART - 1,
+					  PART,
+					  PART + 1,
+					  2 * PART,
+					  100000,
+					  LIMIT_METADATA_BYTES };
 	struct sim s;
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -391,7 +396,8 @@ static void test_gone__what_a_peer_gave_and_owed_is_used(void **state)
 	sim_free(&s);
 }
 
-static void test_silent__its_parts_go_to_others_after_three_seconds(void **state)
+static void
+test_silent__its_parts_go_to_others_after_three_seconds(void **state)
 {
 	struct sim s;
 	int64_t start_ms;
@@ -548,14 +554,16 @@ static void test_memory__is_capped_and_the_honest_get_their_turn(void **state)
 		for (int i = 0; i < 20; i++)
 			sim_tick(&s);
 		now = mallinfo2().uordblks;
-		peak = now > before && now - before > peak ? now - before : peak;
+		peak = now > before && now - before > peak ? now - before
+							   : peak;
 	}
 	sim_check_done(&s);
 	assert_true(peak < LIMIT_METADATA_KEPT_BYTES + (1 << 20));
 	sim_free(&s);
 }
 
-static void test_random__liars_never_win_and_honest_are_never_blamed(void **state)
+static void
+test_random__liars_never_win_and_honest_are_never_blamed(void **state)
 {
 	struct sim s;
 
@@ -567,8 +575,10 @@ static void test_random__liars_never_win_and_honest_are_never_blamed(void **stat
 		for (unsigned i = 0; i < 1 + prng_below(&r, 20); i++) {
 			enum manner m = (enum manner)prng_below(&r, TRICKLE);
 
-			sim_add(&s, m, prng_below(&r, 4) ? size :
-					 1 + prng_below(&r, 2 * size))
+			sim_add(&s, m,
+				prng_below(&r, 4)
+					? size
+					: 1 + prng_below(&r, 2 * size))
 				->delay_ms = prng_below(&r, 5000);
 		}
 		sim_add(&s, HONEST, size)->delay_ms = prng_below(&r, 1000);
@@ -602,7 +612,8 @@ int main(void)
 		cmocka_unit_test(test_gone__what_a_peer_gave_and_owed_is_used),
 		cmocka_unit_test(
 			test_silent__its_parts_go_to_others_after_three_seconds),
-		cmocka_unit_test(test_silent__is_asked_again_with_growing_waits),
+		cmocka_unit_test(
+			test_silent__is_asked_again_with_growing_waits),
 		cmocka_unit_test(
 			test_silent__a_lost_request_costs_seconds_not_the_dict),
 		cmocka_unit_test(

@@ -76,7 +76,8 @@ static char *transcript(const struct buf *bytes, size_t max_cut, uint64_t seed,
 	buf_init(&log, 0);
 	init(&w, is_known);
 	while (at < bytes->len && res == 0) {
-		n = 1 + (seed ? prng_below(&r, (uint32_t)max_cut) : max_cut - 1);
+		n = 1 +
+		    (seed ? prng_below(&r, (uint32_t)max_cut) : max_cut - 1);
 		if (n > bytes->len - at)
 			n = bytes->len - at;
 		run = mem_dup(bytes->ptr + at, n);
@@ -120,7 +121,7 @@ static void check_golden(struct buf *b, const void *bytes, size_t len,
 	free(s);
 	buf_release(b);
 }
-#define GOLDEN(b, bytes, expected) \
+#define GOLDEN(b, bytes, expected)                                             \
 	check_golden(b, bytes, sizeof(bytes) - 1, "\n" expected "\nmid=0")
 
 static void test_golden__messages_without_payload(void **state)
@@ -182,16 +183,14 @@ static void test_golden__messages_with_payload(void **state)
 	buf_add(&b, "\0\0\0\4\x14\0de", 8); /* EXTENDED, handshake */
 	GOLDEN(&b, "\0\0\0\4\x14\0de", "20 0+0:0 port=0 ext=0 6465");
 	buf_add(&b, "\0\0\0\6\x14\2\0\0\0\7", 10); /* EXTENDED, lt_donthave */
-	GOLDEN(&b, "\0\0\0\6\x14\2\0\0\0\7",
-	       "20 0+0:0 port=0 ext=2 00000007");
+	GOLDEN(&b, "\0\0\0\6\x14\2\0\0\0\7", "20 0+0:0 port=0 ext=2 00000007");
 }
 
 static void test_handshake__golden_and_back(void **state)
 {
-	static const char golden[] =
-		"\x13"
-		"BitTorrent protocol\0\0\0\0\0\x10\0\x15"
-		"aaaaaaaaaabbbbbbbbbb-WF0100-cccccccccccc";
+	static const char golden[] = "\x13"
+				     "BitTorrent protocol\0\0\0\0\0\x10\0\x15"
+				     "aaaaaaaaaabbbbbbbbbb-WF0100-cccccccccccc";
 	struct wire_handshake h = { .has_extended = true,
 				    .has_fast = true,
 				    .has_dht = true,
@@ -228,8 +227,10 @@ struct bad {
 	size_t len, needed;
 	bool is_fine_before_metadata;
 };
-#define BAD(what, bytes, needed, fine) \
-	{ what, bytes, sizeof(bytes) - 1, needed, fine }
+#define BAD(what, bytes, needed, fine)                                         \
+	{                                                                      \
+		what, bytes, sizeof(bytes) - 1, needed, fine                   \
+	}
 
 static const struct bad bads[] = {
 	BAD("4 GiB frame", "\xff\xff\xff\xff", 4, false),
@@ -272,8 +273,8 @@ static const struct bad bads[] = {
 	BAD("piece without a header", "\0\0\0\x01\7", 5, false),
 	BAD("piece of 128 KiB and 1 byte", "\0\2\0\x0a\7", 5, false),
 	BAD("piece beyond the end", "\0\0\0\x0a\7\0\0\0\x0a\0\0\0\0", 13, true),
-	BAD("piece over the piece's end",
-	    "\0\0\x40\x09\7\0\0\0\0\0\0\x40\1", 13, true),
+	BAD("piece over the piece's end", "\0\0\x40\x09\7\0\0\0\0\0\0\x40\1",
+	    13, true),
 	BAD("piece that begins behind the piece",
 	    "\0\0\0\x0a\7\0\0\0\0\0\0\x80\0", 13, true),
 	BAD("piece at 2^32-1", "\0\0\0\x0a\7\0\0\0\0\xff\xff\xff\xff", 13,
@@ -377,8 +378,14 @@ static void add_long_stream(struct buf *b)
 		wire_add_piece_header(b, i, 100 * i, sizeof(block));
 		buf_add(b, block, sizeof(block));
 		wire_add_request(b, WIRE_REQUEST, i, 0, 4096);
-		buf_add(b, "\0\0\0\7\xaa" "unknow", 11);
-		buf_add(b, "\0\0\0\x08\x14\x33" "strang", 12);
+		buf_add(b,
+			"\0\0\0\7\xaa"
+			"unknow",
+			11);
+		buf_add(b,
+			"\0\0\0\x08\x14\x33"
+			"strang",
+			12);
 		wire_add_keepalive(b);
 		wire_add_simple(b, WIRE_UNCHOKE);
 	}
@@ -468,7 +475,8 @@ static void test_blocks__are_handed_out_of_the_input_itself(void **state)
 	buf_release(&b);
 }
 
-static void test_memory__carry_is_small_again_after_a_large_message(void **state)
+static void
+test_memory__carry_is_small_again_after_a_large_message(void **state)
 {
 	struct wire_msg m;
 	struct wire_in w;
@@ -498,7 +506,9 @@ static void test_metadata__rules_tighten_when_pieces_become_known(void **state)
 {
 	/* Half a bitfield came before metadata; the other half does not make
 	 * it fit a torrent that turns out smaller. */
-	static const uint8_t bytes[] = { 0, 0, 0, 5, 5, 0xff, 0xff, 0xff, 0xff };
+	static const uint8_t bytes[] = {
+		0, 0, 0, 5, 5, 0xff, 0xff, 0xff, 0xff
+	};
 	struct span in = { bytes, 7 };
 	struct wire_msg m;
 	struct wire_in w;

@@ -60,11 +60,15 @@ static void test_handshake__golden(void **state)
 static void test_handshake__comes_back(void **state)
 {
 	struct wire_ext_handshake h = {
-		.says_metadata = true, .id_metadata = 1,
-		.says_donthave = true, .id_donthave = 2,
-		.says_pex = true,      .id_pex = 3,
+		.says_metadata = true,
+		.id_metadata = 1,
+		.says_donthave = true,
+		.id_donthave = 2,
+		.says_pex = true,
+		.id_pex = 3,
 		.metadata_size = LIMIT_METADATA_BYTES,
-		.reqq = 1,	       .port = 65535,
+		.reqq = 1,
+		.port = 65535,
 		.has_upload_only = true,
 		.client = "weirfs/0.1 \xc3\xbc",
 		.yourip = { .family = 6, .ip = { 0x20, 1, [15] = 9 } },
@@ -167,9 +171,10 @@ static void test_handshake__client_names_are_cut_and_printable(void **state)
 
 static void test_handshake__refuses_what_is_no_dict(void **state)
 {
-	static const char *const bads[] = { "",	   "x",	   "le",  "i1e",
-					    "0:",  "d",	   "d1:", "d1:ve",
-					    "di1e1:xe", "d1:vi01ee" };
+	static const char *const bads[] = { "",         "x",     "le",
+					    "i1e",      "0:",    "d",
+					    "d1:",      "d1:ve", "di1e1:xe",
+					    "d1:vi01ee" };
 	struct wire_ext_handshake h;
 	char bomb[40000];
 
@@ -217,10 +222,9 @@ static void test_metadata__golden_and_back(void **state)
 	m.total_size = 7 * LIMIT_BLOCK_BYTES + 3;
 	m.data = (struct span){ (const uint8_t *)"abc", 3 };
 	wire_add_metadata(&b, 9, &m);
-	assert_int_equal(
-		wire_read_metadata((struct span){ b.ptr + 6, b.len - 6 },
-				   &back),
-		0);
+	assert_int_equal(wire_read_metadata(
+				 (struct span){ b.ptr + 6, b.len - 6 }, &back),
+			 0);
 	assert_int_equal(back.type, WIRE_METADATA_DATA);
 	assert_int_equal(back.part, 7);
 	assert_int_equal(back.total_size, 7 * LIMIT_BLOCK_BYTES + 3);
@@ -282,9 +286,8 @@ static void test_donthave__golden_and_back(void **state)
 
 	buf_init(&b, 0);
 	wire_add_donthave(&b, 7, 0x01020304);
-	assert_int_equal(wire_read_donthave((struct span){ b.ptr + 6, 4 },
-					    &piece),
-			 0);
+	assert_int_equal(
+		wire_read_donthave((struct span){ b.ptr + 6, 4 }, &piece), 0);
 	assert_int_equal(piece, 0x01020304);
 	assert_int_equal(wire_read_donthave((struct span){ b.ptr, 3 }, &piece),
 			 -EPROTO);
