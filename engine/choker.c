@@ -22,22 +22,22 @@
 
 #include "engine/base/mem.h"
 
-#define OPTIMISTIC_MS	  30000
-#define NEWCOMER_MS	  60000
-#define NEWCOMER_LOTS	  3
-#define TURN_PIECES	  20
-#define TURN_MS		  60000
-#define MIN_HELD_MS	  (CHOKER_ROUND_MS - 1000) /* rounds come a bit early */
-#define MIN_RATE_BPS	  1024 /* less is no giving */
+#define OPTIMISTIC_MS     30000
+#define NEWCOMER_MS       60000
+#define NEWCOMER_LOTS     3
+#define TURN_PIECES       20
+#define TURN_MS           60000
+#define MIN_HELD_MS       (CHOKER_ROUND_MS - 1000) /* rounds come a bit early */
+#define MIN_RATE_BPS      1024                     /* less is no giving */
 #define HIDING_MIN_BYTES  (8u << 20)
 #define HIDING_MIN_PIECES 8
-#define HIDING_FACTOR	  4
+#define HIDING_FACTOR     4
 
 enum rank { /* who comes before whom; equals are ordered by `order` */
 	RANK_JUST_BEGUN,
-	RANK_GIVER,	/* order: faster first */
-	RANK_IN_TURN,	/* order: longest unchoked first */
-	RANK_WAITING,	/* order: longest waiting first */
+	RANK_GIVER,   /* order: faster first */
+	RANK_IN_TURN, /* order: longest unchoked first */
+	RANK_WAITING, /* order: longest waiting first */
 	RANK_TURN_OVER,
 };
 
@@ -66,16 +66,16 @@ static bool is_turn_over(const struct choker_policy *policy,
 	       is_hiding(policy, p);
 }
 
-static void rank_peer(const struct choker_policy *policy,
-		      struct choker_peer *p, int64_t now_ms, struct seat *out)
+static void rank_peer(const struct choker_policy *policy, struct choker_peer *p,
+		      int64_t now_ms, struct seat *out)
 {
 	*out = (struct seat){ .peer = p, .order = p->since_ms };
 	if (p->is_unchoked && now_ms - p->since_ms < MIN_HELD_MS) {
 		out->rank = RANK_JUST_BEGUN;
 	} else if (!policy->is_seeding && p->down_bps >= MIN_RATE_BPS) {
 		out->rank = RANK_GIVER;
-		out->order = p->down_bps > INT64_MAX ? INT64_MIN :
-						       -(int64_t)p->down_bps;
+		out->order = p->down_bps > INT64_MAX ? INT64_MIN
+						     : -(int64_t)p->down_bps;
 	} else if (!p->is_unchoked) {
 		out->rank = RANK_WAITING;
 	} else if (is_turn_over(policy, p, now_ms)) {

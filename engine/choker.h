@@ -16,7 +16,7 @@
 #define CHOKER_ROUND_MS 10000
 
 struct choker_policy {
-	unsigned slots;	       /* peers unchoked at a time; 0: nobody */
+	unsigned slots;        /* peers unchoked at a time; 0: nobody */
 	bool is_seeding;       /* we fetch from nobody: take turns */
 	uint32_t piece_length; /* bytes; a turn is counted in pieces */
 };
@@ -28,8 +28,8 @@ struct choker_peer {
 	 * connected, interested, choked. */
 	int64_t since_ms;
 	int64_t connected_ms;
-	uint64_t down_bps; /* payload that it gives us */
-	uint64_t up_bps;   /* payload that we give it */
+	uint64_t down_bps;   /* payload that it gives us */
+	uint64_t up_bps;     /* payload that we give it */
 	uint64_t turn_bytes; /* payload sent to it since it was unchoked */
 	uint64_t sent_bytes; /* the same since it connected */
 	/* What it says it got since it connected: HAVEs in bytes. */

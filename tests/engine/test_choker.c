@@ -17,9 +17,9 @@ struct sim {
 	struct choker choker;
 	struct choker_policy policy;
 	struct choker_peer peers[MAX];
-	uint64_t rate_bps[MAX];	  /* what it can be sent */
+	uint64_t rate_bps[MAX];   /* what it can be sent */
 	uint64_t gives_bps[MAX];  /* what it gives while unchoked */
-	bool is_hiding[MAX];	  /* says nothing of what it gained */
+	bool is_hiding[MAX];      /* says nothing of what it gained */
 	int64_t unchoked_ms[MAX]; /* in all */
 	int64_t longest_wait_ms;
 	size_t n;
@@ -184,7 +184,7 @@ static void test_seed__everybody_gets_the_same_time(void **state)
 	sim_init(&s, true, 4, 40);
 	for (size_t i = 0; i < s.n; i++)
 		s.rate_bps[i] = 1000 * (i + 1); /* too slow for 20 pieces */
-	sim_rounds(&s, 1800); /* 5 h: 30 min each */
+	sim_rounds(&s, 1800);                   /* 5 h: 30 min each */
 	for (size_t i = 0; i < s.n; i++)
 		assert_in_range(s.unchoked_ms[i], 1740000, 1860000);
 	assert_true(s.longest_wait_ms <= 10 * 60000);
@@ -257,16 +257,14 @@ static void test_fill__gives_free_slots_at_once_and_chokes_nobody(void **state)
 	s.peers[3].is_interested = s.peers[4].is_interested = true;
 	s.peers[3].since_ms = s.now_ms;
 	s.peers[4].since_ms = s.now_ms - 1; /* came first */
-	assert_int_equal(choker_fill(&s.choker, &s.policy, s.peers, s.n,
-				     s.now_ms),
-			 1);
+	assert_int_equal(
+		choker_fill(&s.choker, &s.policy, s.peers, s.n, s.now_ms), 1);
 	sim_apply(&s);
 	assert_true(s.peers[0].is_unchoked && s.peers[1].is_unchoked);
 	assert_true(s.peers[4].is_unchoked);
 	assert_false(s.peers[3].is_unchoked);
-	assert_int_equal(choker_fill(&s.choker, &s.policy, s.peers, s.n,
-				     s.now_ms),
-			 0);
+	assert_int_equal(
+		choker_fill(&s.choker, &s.policy, s.peers, s.n, s.now_ms), 0);
 	/* The next round does not take it away again after a second. */
 	s.now_ms += 1000;
 	choker_round(&s.choker, &s.policy, s.peers, s.n, s.now_ms);
@@ -281,9 +279,8 @@ static void test_fill__a_slot_of_one_who_lost_interest_is_free(void **state)
 	sim_round(&s);
 	assert_false(s.peers[2].is_unchoked);
 	s.peers[0].is_interested = false;
-	assert_int_equal(choker_fill(&s.choker, &s.policy, s.peers, s.n,
-				     s.now_ms),
-			 1);
+	assert_int_equal(
+		choker_fill(&s.choker, &s.policy, s.peers, s.n, s.now_ms), 1);
 	assert_true(s.peers[2].unchoke && s.peers[0].unchoke);
 }
 
