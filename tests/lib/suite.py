@@ -13,10 +13,10 @@ import re
 import subprocess
 import sys
 
-START = re.compile(r"^\s*(\d+)/\d+\s+(\S+)\s+RUNNING")
+START = re.compile(r"^\s*(\d+)/\d+\s+(?:\S+ / )?(\S+)\s+RUNNING")
 LIVE = re.compile(r"^▶\s+(\d+)/\d+\s+- (.*?)\s+(OK|FAIL|SKIP)\S*\s*$")
-DONE = re.compile(r"^\s*\d+/\d+\s+(\S+)\s+(OK|FAIL|ERROR|SKIP|TIMEOUT)\b"
-                  r"\s+([\d.]+)s")
+DONE = re.compile(r"^\s*\d+/\d+\s+(?:\S+ / )?(\S+)\s+"
+                  r"(OK|FAIL|ERROR|SKIP|TIMEOUT)\b\s+([\d.]+)s")
 CASE = re.compile(r"^(not )?ok\b(?:\s+\d+)?(?:\s+-)?\s*(.*?)"
                   r"(?:\s+# (SKIP|TODO)\b\s*(.*))?$", re.IGNORECASE)
 FAILED = ("FAIL", "ERROR", "TIMEOUT", "INTERRUPT", "UNEXPECTEDPASS")

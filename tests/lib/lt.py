@@ -1,0 +1,75 @@
+#!/usr/bin/python3
+"""libtorrent as a peer, as a process of its own.
+
+    lt.py seed TORRENT DATA PORT [HOST:PORT]    until it is killed
+    lt.py get  TORRENT|MAGNET DATA PORT [HOST:PORT]...
+                                          exit 0 when complete and checked
+    lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
+"""
+import os
+import sys
+
+import libtorrent as lt
+
+
+def session(port):
+    return lt.session({
+        "listen_interfaces": f"10.9.0.1:{port},[::1]:{port}",
+        "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
+        "enable_natpmp": False, "enable_outgoing_utp": False,
+        "allow_multiple_connections_per_ip": True,
+        "alert_mask": lt.alert.category_t.status_notification
+        | lt.alert.category_t.error_notification
+        | lt.alert.category_t.storage_notification
+        | lt.alert.category_t.connect_notification
+        | lt.alert.category_t.peer_notification
+        | lt.alert.category_t.tracker_notification})
+
+
+def add(s, source, data, flags=0):
+    if source.startswith("magnet:"):
+        p = lt.parse_magnet_uri(source)
+    else:
+        p = lt.add_torrent_params()
+        p.ti = lt.torrent_info(source)
+    p.save_path = data
+    p.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    p.flags |= flags
+    return s.add_torrent(p)
+
+
+def turn(s, handle, peers):
+    s.wait_for_alert(200)
+    for a in s.pop_alerts():
+        print(a.what(), a.message(), flush=True)
+    if not handle.status().num_peers:
+        for peer in peers:
+            host, port = peer.rsplit(":", 1)
+            handle.connect_peer((host.strip("[]"), int(port)))
+
+
+def main(verb, *args):
+    if verb == "make":
+        path, out, piece, kind = args
+        files = lt.file_storage()
+        lt.add_files(files, path)
+        t = lt.create_torrent(files, int(piece), {
+            "v1": lt.create_torrent.v1_only,
+            "v2": lt.create_torrent.v2_only, "hybrid": 0}[kind])
+        lt.set_piece_hashes(t, os.path.dirname(os.path.abspath(path)))
+        with open(out, "wb") as f:
+            f.write(lt.bencode(t.generate()))
+        return
+    source, data, port, *peers = args
+    s = session(int(port))
+    h = add(s, source, data)
+    while verb == "seed" or not h.status().is_seeding:
+        turn(s, h, peers)
+    h.flush_cache()
+    while not any(isinstance(a, lt.cache_flushed_alert)
+                  for a in s.pop_alerts()):
+        s.wait_for_alert(1000)
+    os._exit(0)  # no farewell to trackers
+
+
+main(*sys.argv[1:])
