@@ -295,6 +295,17 @@ static void advance(struct span *in, size_t n)
 	in->len -= n;
 }
 
+/* Drops what is still to come of an unknown message. */
+static void skip(struct wire_in *w, struct span *in)
+{
+	uint32_t n = w->skip_left;
+
+	if (n > in->len)
+		n = (uint32_t)in->len;
+	w->skip_left -= n;
+	advance(in, n);
+}
+
 /* The next part of the block being delivered. IN is not empty. */
 static int next_part(struct wire_in *w, struct span *in, struct wire_msg *msg)
 {
@@ -383,17 +394,14 @@ void wire_release(struct wire_in *w)
 int wire_next(struct wire_in *w, struct span *in, struct wire_msg *msg,
 	      const char **why)
 {
-	size_t n;
 	int r;
 
 	if (w->is_spent)
 		forget_carry(w);
-	for (;;) {
-		n = w->skip_left < in->len ? w->skip_left : in->len;
-		w->skip_left -= (uint32_t)n;
-		advance(in, n);
+	while (in->len) {
+		skip(w, in);
 		if (!in->len)
-			return 0;
+			break;
 		if (w->piece_left)
 			return next_part(w, in, msg);
 		r = next_frame(w, in, msg, why);
@@ -403,6 +411,7 @@ int wire_next(struct wire_in *w, struct span *in, struct wire_msg *msg,
 		if (w->is_spent)
 			forget_carry(w);
 	}
+	return 0;
 }
 
 bool wire_is_mid_message(const struct wire_in *w)

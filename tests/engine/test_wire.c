@@ -539,6 +539,7 @@ int main(void)
 			test_cuts__every_prefix_is_a_prefix_and_mid_message),
 		cmocka_unit_test(
 			test_blocks__are_handed_out_of_the_input_itself),
+		cmocka_unit_test(test_empty__input_is_asked_for_more),
 		cmocka_unit_test(
 			test_memory__carry_is_small_again_after_a_large_message),
 		cmocka_unit_test(
