@@ -475,6 +475,20 @@ static void test_blocks__are_handed_out_of_the_input_itself(void **state)
 	buf_release(&b);
 }
 
+static void test_empty__input_is_asked_for_more(void **state)
+{
+	struct span nothing = { NULL, 0 };
+	struct wire_msg m;
+	struct wire_in w;
+	const char *why;
+
+	init(&w, true);
+	assert_int_equal(wire_next(&w, &nothing, &m, &why), 0);
+	assert_null(nothing.ptr);
+	assert_false(wire_is_mid_message(&w));
+	wire_release(&w);
+}
+
 static void
 test_memory__carry_is_small_again_after_a_large_message(void **state)
 {

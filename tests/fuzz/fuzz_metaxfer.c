@@ -13,16 +13,24 @@
 #include "engine/base/sha.h"
 #include "engine/metaxfer.h"
 
-#define PART	  LIMIT_BLOCK_BYTES
-#define RIGHT	  (2 * PART + 5) /* bytes of the true dict */
+#define PART      LIMIT_BLOCK_BYTES
+#define RIGHT     (2 * PART + 5) /* bytes of the true dict */
 #define NUM_PEERS 8
-#define HONEST	  1000 /* the peer that comes last */
+#define HONEST    1000 /* the peer that comes last */
 #define MAX_STEPS 500
 
 static const uint32_t sizes[] = {
-	RIGHT, RIGHT,	 RIGHT + 1, RIGHT - 1,	    1,
-	PART,  PART + 1, 0,	    LIMIT_METADATA_BYTES,
-	LIMIT_METADATA_BYTES - 1, LIMIT_METADATA_BYTES - 2,
+	RIGHT,
+	RIGHT,
+	RIGHT + 1,
+	RIGHT - 1,
+	1,
+	PART,
+	PART + 1,
+	0,
+	LIMIT_METADATA_BYTES,
+	LIMIT_METADATA_BYTES - 1,
+	LIMIT_METADATA_BYTES - 2,
 	LIMIT_METADATA_BYTES + 1,
 };
 
@@ -35,14 +43,13 @@ struct game {
 	int64_t now_ms;
 };
 
-static void check_result(struct game *g, uint32_t peer,
-			 enum metaxfer_result r)
+static void check_result(struct game *g, uint32_t peer, enum metaxfer_result r)
 {
 	struct span got;
 
 	if (r == METAXFER_BAD_PEER)
-		CHECK(peer < NUM_PEERS && (g->has_lied[peer] ||
-					   g->claims[peer] != RIGHT));
+		CHECK(peer < NUM_PEERS &&
+		      (g->has_lied[peer] || g->claims[peer] != RIGHT));
 	if (r != METAXFER_DONE)
 		return;
 	got = metaxfer_info(g->x);
@@ -56,8 +63,8 @@ static void answer(struct game *g, uint32_t peer, uint32_t part, uint8_t how)
 {
 	uint32_t size = peer < NUM_PEERS ? g->claims[peer] : RIGHT;
 	uint64_t at = (uint64_t)part * PART;
-	uint32_t len = at < size && size - at < PART ? (uint32_t)(size - at) :
-						       PART;
+	uint32_t len =
+		at < size && size - at < PART ? (uint32_t)(size - at) : PART;
 	uint8_t *data = mem_alloc(PART + 1);
 
 	if (at < RIGHT)
@@ -71,8 +78,9 @@ static void answer(struct game *g, uint32_t peer, uint32_t part, uint8_t how)
 		size++;
 	if (how & 7)
 		g->has_lied[peer] = true;
-	check_result(g, peer, metaxfer_on_data(g->x, peer, part, size,
-					       (struct span){ data, len }));
+	check_result(g, peer,
+		     metaxfer_on_data(g->x, peer, part, size,
+				      (struct span){ data, len }));
 	free(data);
 }
 
@@ -107,7 +115,8 @@ static void step(struct game *g, uint8_t what, uint8_t who, uint8_t how)
 	default:
 		part = metaxfer_next(g->x, peer, g->now_ms);
 		if (part >= 0)
-			answer(g, peer, (uint32_t)part, how > 200 ? how & 7 : 0);
+			answer(g, peer, (uint32_t)part,
+			       how > 200 ? how & 7 : 0);
 		break;
 	}
 	CHECK(metaxfer_percent(g->x) <= 100);

@@ -15,7 +15,7 @@
 
 struct reading {
 	struct wire_in wire;
-	struct buf log;	  /* every message, blocks whole */
+	struct buf log;   /* every message, blocks whole */
 	struct buf again; /* every message, written again */
 	uint32_t block_left;
 	bool has_unknown; /* those cannot be written again */
@@ -32,8 +32,8 @@ static void start(struct reading *r, uint8_t geometry)
 		return; /* a magnet: nothing is known */
 	r->wire.num_pieces = 1 + (geometry >> 2);
 	r->wire.piece_length = geometry & 2 ? 16384 : 1u << 20;
-	r->wire.total = (uint64_t)r->wire.num_pieces * r->wire.piece_length -
-			1000;
+	r->wire.total =
+		(uint64_t)r->wire.num_pieces * r->wire.piece_length - 1000;
 }
 
 static void check_inside(const struct wire_in *w, const struct wire_msg *m)
@@ -106,10 +106,10 @@ static void note(struct reading *r, const struct wire_msg *m)
 {
 	if (m->type == WIRE_PIECE) {
 		CHECK(m->payload.len);
-		CHECK(m->part_at == (m->part_at ? m->length - r->block_left :
-						  0));
-		r->block_left = m->length - m->part_at -
-				(uint32_t)m->payload.len;
+		CHECK(m->part_at ==
+		      (m->part_at ? m->length - r->block_left : 0));
+		r->block_left =
+			m->length - m->part_at - (uint32_t)m->payload.len;
 		CHECK(m->is_last_part == !r->block_left);
 	}
 	if (!m->part_at)

@@ -28,8 +28,8 @@ static void check_handshake(struct span payload)
 		return;
 	CHECK(h.metadata_size <= LIMIT_METADATA_BYTES);
 	CHECK(strlen(h.client) <= LIMIT_CLIENT_NAME_BYTES);
-	CHECK(!h.yourip.port && (h.yourip.family == 0 ||
-				 h.yourip.family == 4 || h.yourip.family == 6));
+	CHECK(!h.yourip.port && (h.yourip.family == 0 || h.yourip.family == 4 ||
+				 h.yourip.family == 6));
 	for (const char *s = h.client; *s; s++)
 		CHECK((uint8_t)*s >= ' ' && *s != 0x7f && *s != '"');
 
@@ -72,8 +72,7 @@ static void check_metadata(struct span payload)
 	CHECK(!wire_read_metadata(payload_of(&b, 200), &again));
 	CHECK(again.type == m.type && again.part == m.part &&
 	      again.total_size == m.total_size && again.data.len == m.data.len);
-	CHECK(!m.data.len ||
-	      !memcmp(again.data.ptr, m.data.ptr, m.data.len));
+	CHECK(!m.data.len || !memcmp(again.data.ptr, m.data.ptr, m.data.len));
 	buf_release(&b);
 }
 
