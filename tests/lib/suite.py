@@ -59,7 +59,7 @@ def results(path):
 
 def tally(entry):
     """(passed, [failed], [(skipped, reason)]) of one meson test."""
-    name, out = entry["name"], entry.get("stdout") or ""
+    name, out = entry["name"].split(" / ")[-1], entry.get("stdout") or ""
     passed, failed, skipped = 0, [], []
     for line in out.splitlines():
         m = CASE.match(line)
@@ -94,7 +94,7 @@ def main(build, suite, counts, *args):
         ok, bad, skip = tally(entry)
         passed, failed, skipped = passed + ok, failed + bad, skipped + skip
         if bad:
-            say(f"--- {suite}/{entry['name']}: output")
+            say(f"--- {entry['name']}: output")
             for key in ("stdout", "stderr"):
                 lines = (entry.get(key) or "").rstrip().splitlines()
                 for line in lines[-150:]:
