@@ -33,6 +33,7 @@
 #include "engine/state_sql.h"
 
 struct state {
+	int64_t last_id;         /* given out; loop thread */
 	struct workers *workers; /* borrowed */
 	char *dir;               /* owned */
 	int lock_fd, torrents_fd;
@@ -325,6 +326,11 @@ static int op_copy(struct op *op, const struct state_torrent *t,
 	return 0;
 }
 
+int64_t state_new_id(struct state *st)
+{
+	return ++st->last_id;
+}
+
 void state_put(struct state *st, const struct state_torrent *t,
 	       const uint8_t *metainfo, size_t metainfo_len,
 	       state_done_fn *done, void *arg)
@@ -556,6 +562,12 @@ int state_open(const char *dir, struct workers *workers, struct state **out,
 	r = adopt_files(st);
 	if (r) {
 		snprintf(why, STATE_WHY_SIZE, "reading %s/torrents: %s", dir,
+			 strerror(-r));
+		goto out_close;
+	}
+	r = state_sql_last_id(st->sql, &st->last_id);
+	if (r) {
+		snprintf(why, STATE_WHY_SIZE, "%s/state.db: %s", dir,
 			 strerror(-r));
 		goto out_close;
 	}

@@ -68,7 +68,12 @@ int state_read_metainfo(struct state *st, const struct infohash *ih,
  *     calls work again once the cause is gone. --- */
 typedef void state_done_fn(void *arg, int r, int64_t id);
 
-/* Inserts or updates by infohash (T->id is not looked at). METAINFO (may be
+/* An id that no torrent had before, for T->id of a first state_put: the number
+ * is known at once, the row follows. Loop thread. */
+int64_t state_new_id(struct state *st);
+
+/* Inserts or updates by infohash (then T->id is not looked at; a new row takes
+ * it, or the next free one for 0). METAINFO (may be
  * NULL) is written first. Bits and stamps stay as they are where T has NULL. */
 void state_put(struct state *st, const struct state_torrent *t,
 	       const uint8_t *metainfo, size_t metainfo_len,

@@ -55,8 +55,8 @@ static const char *const texts[SQL_COUNT] = {
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
 	[SQL_PUT] = "INSERT INTO torrent (infohash, magnet, has_metainfo,"
-		    " added_s, is_dirty, uploaded, downloaded)"
-		    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+		    " added_s, is_dirty, uploaded, downloaded, id)"
+		    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, nullif(?8, 0))"
 		    " ON CONFLICT (infohash) DO UPDATE SET magnet = ?2,"
 		    " has_metainfo = ?3, added_s = ?4, is_dirty = ?5,"
 		    " uploaded = ?6, downloaded = ?7 RETURNING id",
@@ -215,6 +215,7 @@ int state_sql_put(struct state_sql *s, const struct state_torrent *t,
 	sqlite3_bind_int(stmt, 5, t->is_dirty);
 	sqlite3_bind_int64(stmt, 6, (int64_t)t->uploaded);
 	sqlite3_bind_int64(stmt, 7, (int64_t)t->downloaded);
+	sqlite3_bind_int64(stmt, 8, t->id);
 	if (sqlite3_step(stmt) == SQLITE_ROW) {
 		*id = sqlite3_column_int64(stmt, 0);
 		r = finish(s, SQL_PUT);
@@ -554,6 +555,14 @@ int state_sql_skip_ids(struct state_sql *s, int64_t id)
 		 "INSERT INTO sqlite_sequence VALUES ('torrent', %lld)",
 		 (long long)id);
 	return run(s->db, text);
+}
+
+int state_sql_last_id(struct state_sql *s, int64_t *id)
+{
+	return ask_number(s->db,
+			  "SELECT ifnull(max(seq), 0) FROM sqlite_sequence"
+			  " WHERE name = 'torrent'",
+			  id);
 }
 
 bool state_sql_is_new(const struct state_sql *s)
