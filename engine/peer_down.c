@@ -1,0 +1,387 @@
+/* What we ask a peer, and what comes.
+ *
+ * Pipeline: as many blocks as it can send in one second and two round trips at
+ * the rate it has shown, between 4 and what it allows (reqq); 64 before the
+ * first second is over. A peer that owes blocks and has sent none for 20 s is
+ * snubbed: its blocks go to others, and it gets one at a time.
+ *
+ * Order: what readers demand (sched.h), then, if the torrent is to be filled,
+ * rarest first, then the endgame. */
+#include "engine/peer.h"
+
+#include <stdlib.h>
+
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/base/log.h"
+#include "engine/engine_private.h"
+
+#define DEPTH_FIRST    128 /* blocks, while the rate is unknown */
+#define DEPTH_MIN      4
+#define DEPTH_UNTOLD   250 /* for peers that do not tell reqq */
+#define TAKE_AT_ONCE   64
+#define SNUB_MS        20000
+#define LATE_MIN_MS    400
+#define RTT_EVERY_MS   1000
+#define REJECT_HOLD_MS 300
+#define UNASKED_MAX    512         /* blocks; then it is flooding us */
+#define VERIFYING_MAX  (64u << 20) /* bytes waiting for a worker */
+
+static size_t pipeline_depth(const struct peer *p)
+{
+	size_t max = p->has_ext && p->ext.reqq ? p->ext.reqq : DEPTH_UNTOLD;
+	double want;
+
+	if (max > LIMIT_REQUESTS_OUT)
+		max = LIMIT_REQUESTS_OUT;
+	if (p->is_snubbed)
+		return 1;
+	if (p->down.busy_ms < 1000)
+		want = DEPTH_FIRST + p->down.bps / LIMIT_BLOCK_BYTES;
+	else
+		want = p->down.bps * (1.0 + 2 * p->rtt_ms / 1000.0) /
+		       LIMIT_BLOCK_BYTES;
+	if (want < DEPTH_MIN)
+		want = DEPTH_MIN;
+	return want < (double)max ? (size_t)want : max;
+}
+
+static void asked_push(struct peer *p, struct block_ref b, int64_t now_ms)
+{
+	if (p->asked_to == p->asked_cap && p->asked_from) {
+		memmove(p->asked, p->asked + p->asked_from,
+			peer_num_asked(p) * sizeof(*p->asked));
+		p->asked_to -= p->asked_from;
+		p->asked_from = 0;
+	}
+	if (p->asked_to == p->asked_cap) {
+		p->asked_cap = p->asked_cap ? p->asked_cap * 2 : 64;
+		p->asked = mem_realloc_array(p->asked, p->asked_cap,
+					     sizeof(*p->asked));
+	}
+	if (p->asked_from == p->asked_to)
+		p->block_ms = now_ms;
+	p->asked[p->asked_to++] = (struct asked){ b, now_ms, false };
+}
+
+/* The oldest asking for B, or NULL. Answers mostly come in order. */
+static struct asked *asked_find(struct peer *p, struct block_ref b)
+{
+	for (size_t i = p->asked_from; i < p->asked_to; i++) {
+		if (p->asked[i].block.piece == b.piece &&
+		    p->asked[i].block.index == b.index)
+			return &p->asked[i];
+	}
+	return NULL;
+}
+
+static void asked_remove(struct peer *p, struct asked *a)
+{
+	size_t i = (size_t)(a - p->asked);
+
+	memmove(p->asked + p->asked_from + 1, p->asked + p->asked_from,
+		(i - p->asked_from) * sizeof(*a));
+	p->asked_from++;
+	if (p->asked_from == p->asked_to)
+		p->asked_from = p->asked_to = 0;
+}
+
+static void add_request(struct peer *p, struct buf *out, enum wire_type type,
+			struct block_ref b)
+{
+	wire_add_request(out, type, b.piece, b.index * LIMIT_BLOCK_BYTES,
+			 layout_block_size(&p->torrent->mi->layout, b));
+}
+
+/* --- asking --- */
+
+static bool may_ask(const struct peer *p)
+{
+	const struct torrent *t = p->torrent;
+
+	if (p->state != PEER_READY || !t->is_ready || !p->am_interested ||
+	    t->is_closing)
+		return false;
+	if (p->is_choking_us && !p->num_allowed)
+		return false;
+	if (p->hold_until_ms && p->hold_until_ms > loop_now_ms(p->engine->loop))
+		return false;
+	return !t->blocked_until_ms && t->verifying_bytes < VERIFYING_MAX;
+}
+
+/* How long a block may take elsewhere before it is asked here too. */
+static int64_t late_ms(const struct peer *p)
+{
+	int64_t ms = 150 + 3 * (int64_t)p->rtt_ms;
+
+	return ms < LATE_MIN_MS ? LATE_MIN_MS : ms;
+}
+
+static size_t take(struct peer *p, size_t max, struct block_ref *out)
+{
+	struct torrent *t = p->torrent;
+	struct picker_peer pp = peer_as_picked(p);
+	int64_t now = loop_now_ms(p->engine->loop), late = late_ms(p);
+	size_t n = sched_take(t->sched, t->picker, &pp, max, now, late, out);
+
+	if (n < max && t->fill == FILL_TORRENT) {
+		n += picker_take_rarest(t->picker, &pp, max - n, now, out + n);
+		if (!n && !peer_num_asked(p))
+			n = picker_take_endgame(t->picker, &pp, max, now,
+						LATE_MIN_MS, out);
+	}
+	return n;
+}
+
+size_t peer_fill(struct peer *p, size_t max)
+{
+	size_t depth, total = 0;
+	struct buf b;
+
+	if (!may_ask(p))
+		return 0;
+	depth = pipeline_depth(p);
+	buf_init(&b, 0);
+	while (total < max && peer_num_asked(p) < depth) {
+		struct block_ref blocks[TAKE_AT_ONCE];
+		size_t room = depth - peer_num_asked(p), n;
+		int64_t now = loop_now_ms(p->engine->loop);
+
+		if (room > max - total)
+			room = max - total;
+		if (room > TAKE_AT_ONCE)
+			room = TAKE_AT_ONCE;
+		n = take(p, room, blocks);
+		for (size_t i = 0; i < n; i++) {
+			asked_push(p, blocks[i], now);
+			add_request(p, &b, WIRE_REQUEST, blocks[i]);
+		}
+		total += n;
+		if (n < room)
+			break;
+	}
+	peer_send(p, &b);
+	return total;
+}
+
+void peer_update_interest(struct peer *p)
+{
+	struct torrent *t = p->torrent;
+	struct picker_peer pp = peer_as_picked(p);
+	bool want;
+	struct buf b;
+
+	if (p->state != PEER_READY || !t->is_ready)
+		return;
+	/* While choked, only allowed pieces could be had: ask about all. */
+	pp.only = NULL;
+	pp.num_only = 0;
+	want = picker_is_interesting(t->picker, &pp) ||
+	       sched_is_interesting(t->sched, t->picker, &pp,
+				    loop_now_ms(p->engine->loop));
+	if (!want && p->am_interested) {
+		/* Interest stays while something is missing: peers punish a
+		 * reader that comes and goes, and the next read is quicker. */
+		want = p->is_seed ? !torrent_is_complete(t)
+				  : bitfield_has_beyond(&p->have, &t->have);
+	}
+	if (want == p->am_interested)
+		return;
+	p->am_interested = want;
+	buf_init(&b, 0);
+	wire_add_simple(&b, want ? WIRE_INTERESTED : WIRE_NOT_INTERESTED);
+	peer_send(p, &b);
+}
+
+/* --- taking back --- */
+
+static void lose(struct peer *p, struct asked *a)
+{
+	struct block_ref b = a->block;
+
+	asked_remove(p, a);
+	picker_on_lost(p->torrent->picker, p->id, b);
+}
+
+void peer_lose_all(struct peer *p)
+{
+	while (peer_num_asked(p))
+		lose(p, &p->asked[p->asked_from]);
+}
+
+/* Without BEP 6 nobody answers a cancel: the block is free at once, and comes
+ * as an unasked one if it was under way. With it, the block or a reject
+ * comes. */
+static void cancel(struct peer *p, struct asked *a, struct buf *b)
+{
+	add_request(p, b, WIRE_CANCEL, a->block);
+	a->is_cancelled = true;
+	if (!p->theirs.has_fast)
+		lose(p, a);
+}
+
+void peer_cancel_block(struct peer *p, struct block_ref block)
+{
+	struct asked *a = p->state == PEER_READY ? asked_find(p, block) : NULL;
+	struct buf b;
+
+	if (!a || a->is_cancelled)
+		return;
+	buf_init(&b, 0);
+	cancel(p, a, &b);
+	peer_send(p, &b);
+}
+
+void peer_cancel_undemanded(struct peer *p)
+{
+	struct torrent *t = p->torrent;
+	int64_t now = loop_now_ms(p->engine->loop);
+	struct buf b;
+
+	if (p->state != PEER_READY || t->fill == FILL_TORRENT)
+		return;
+	buf_init(&b, 0);
+	for (size_t i = p->asked_to; i-- > p->asked_from;) {
+		struct asked *a = &p->asked[i];
+		size_t before = p->asked_from;
+
+		if (a->is_cancelled ||
+		    sched_is_demanded(t->sched, a->block.piece, now))
+			continue;
+		cancel(p, a, &b);
+		/* lose() moved the older ones up by one place. */
+		if (p->asked_from != before)
+			i++;
+		if (p->asked_from == p->asked_to)
+			break;
+	}
+	peer_send(p, &b);
+}
+
+/* --- answers --- */
+
+void peer_on_choke(struct peer *p, bool is_choking)
+{
+	bool was = p->is_choking_us;
+
+	p->is_choking_us = is_choking;
+	if (is_choking && !p->theirs.has_fast && p->torrent->picker)
+		peer_lose_all(p);
+	if (was && !is_choking) {
+		p->unchoked_ms = loop_now_ms(p->engine->loop);
+		p->rtt_ms = conn_rtt_ms(p->conn);
+	}
+}
+
+void peer_on_reject(struct peer *p, const struct wire_msg *m)
+{
+	struct block_ref b = { m->piece, m->begin / LIMIT_BLOCK_BYTES };
+	struct asked *a = asked_find(p, b);
+
+	if (!a)
+		return;
+	/* A peer that rejects while it unchokes us is full, or does not have
+	 * what it claims: no use to ask it again at once. */
+	if (!a->is_cancelled && !p->is_choking_us) {
+		p->rejects++;
+		p->hold_until_ms = p->heard_ms + REJECT_HOLD_MS;
+	}
+	for (size_t i = 0; i < p->num_allowed; i++) {
+		if (p->allowed[i] == m->piece && p->is_choking_us) {
+			p->allowed[i] = p->allowed[--p->num_allowed];
+			break;
+		}
+	}
+	lose(p, a);
+}
+
+/* The first part of a block: do we want it? */
+static bool is_expected(struct peer *p, const struct wire_msg *m)
+{
+	struct torrent *t = p->torrent;
+	struct block_ref b = { m->piece, m->begin / LIMIT_BLOCK_BYTES };
+
+	return t->mi && m->begin % LIMIT_BLOCK_BYTES == 0 &&
+	       m->length == layout_block_size(&t->mi->layout, b) &&
+	       asked_find(p, b);
+}
+
+static int whole_block(struct peer *p, const struct wire_msg *m,
+		       const uint8_t *bytes, const char **why)
+{
+	struct block_ref b = { m->piece, m->begin / LIMIT_BLOCK_BYTES };
+	struct asked *a = p->is_expected ? asked_find(p, b) : NULL;
+
+	rate_add(&p->down, m->length);
+	if (!a) {
+		/* After a cancel that crossed it, this happens. A flood of
+		 * them is somebody wasting our line. */
+		p->torrent->wasted += m->length;
+		if (++p->unasked > UNASKED_MAX) {
+			*why = "blocks that nobody asked for";
+			return -EPROTO;
+		}
+		return 0;
+	}
+	asked_remove(p, a);
+	p->downloaded += m->length;
+	p->is_snubbed = false;
+	p->rejects = 0;
+	p->block_ms = p->heard_ms;
+	if (p->unasked)
+		p->unasked--;
+	torrent_on_block(p->torrent, p, b, bytes);
+	return 0;
+}
+
+int peer_on_piece(struct peer *p, const struct wire_msg *m, const char **why)
+{
+	if (m->part_at == 0)
+		p->is_expected = is_expected(p, m);
+	if (m->part_at == 0 && m->is_last_part)
+		return whole_block(p, m, m->payload.ptr, why);
+	if (p->is_expected) {
+		/* It comes in parts: two peers may send the same block, so a
+		 * piece's buffer only ever gets whole ones. */
+		if (!p->staging)
+			p->staging = mem_alloc(LIMIT_BLOCK_BYTES);
+		memcpy(p->staging + m->part_at, m->payload.ptr, m->payload.len);
+	}
+	return m->is_last_part ? whole_block(p, m, p->staging, why) : 0;
+}
+
+/* --- time --- */
+
+static void snub(struct peer *p)
+{
+	struct buf b;
+
+	log_debug("peer id=%u snubbed: asked=%zu", p->id, peer_num_asked(p));
+	p->is_snubbed = true;
+	buf_init(&b, 0);
+	for (size_t i = p->asked_from; i < p->asked_to; i++) {
+		if (!p->asked[i].is_cancelled)
+			add_request(p, &b, WIRE_CANCEL, p->asked[i].block);
+	}
+	peer_lose_all(p);
+	peer_send(p, &b);
+}
+
+void peer_down_tick(struct peer *p, int64_t now_ms)
+{
+	rate_tick(&p->down, now_ms, peer_num_asked(p) > 0);
+	if (now_ms - p->rtt_at_ms >= RTT_EVERY_MS && peer_num_asked(p)) {
+		p->rtt_ms = conn_rtt_ms(p->conn);
+		p->rtt_at_ms = now_ms;
+	}
+	if (peer_num_asked(p) && now_ms - p->block_ms > SNUB_MS)
+		snub(p);
+	if (!peer_is_closed(p))
+		peer_fill(p, LIMIT_REQUESTS_OUT);
+}
+
+void peer_down_release(struct peer *p)
+{
+	if (p->torrent->picker)
+		peer_lose_all(p);
+}

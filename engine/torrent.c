@@ -1,0 +1,383 @@
+#include "engine/torrent.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/base/hex.h"
+#include "engine/base/limits.h"
+#include "engine/base/log.h"
+#include "engine/engine_private.h"
+
+#define RATE_EVERY_MS 250
+#define NO_SOURCE_MS  15000 /* without anybody to ask, and all asked */
+
+#define LOOK_AGAIN_MS  1000
+#define PEERS_IDLE_MAX 30 /* connections begun while nothing is wanted */
+
+/* --- life --- */
+
+static void face_stats(struct swarm_face *face, struct peersource_stats *out)
+{
+	struct torrent *t = container_of(face, struct torrent, face);
+	struct torrent_stats s;
+
+	torrent_stats(t, &s);
+	out->uploaded = t->session_up;
+	out->downloaded = t->session_down;
+	out->left = t->mi ? s.total_bytes - s.have_bytes : UINT64_MAX;
+	out->wanted = t->num_peers < LIMIT_PEERS_PER_TORRENT
+			      ? LIMIT_PEERS_PER_TORRENT - t->num_peers
+			      : 0;
+	out->is_partial_seed = false;
+}
+
+static void face_on_peers(struct swarm_face *face, enum peer_origin origin,
+			  const struct addr *addrs, size_t n)
+{
+	struct torrent *t = container_of(face, struct torrent, face);
+
+	for (size_t i = 0; i < n; i++)
+		torrent_add_peer(t, &addrs[i], origin);
+}
+
+static void face_on_message(struct swarm_face *face, const char *text)
+{
+	struct torrent *t = container_of(face, struct torrent, face);
+
+	snprintf(t->message, sizeof(t->message), "%s", text ? text : "");
+}
+
+static void face_on_round_done(struct swarm_face *face)
+{
+	container_of(face, struct torrent, face)->rounds_done++;
+}
+
+struct torrent *torrent_new(struct engine *e, const struct infohash *ih)
+{
+	struct torrent *t = mem_alloc(sizeof(*t));
+	char hex[41];
+
+	t->engine = e;
+	t->infohash = *ih;
+	t->name = mem_strdup(hex_encode(ih->b, sizeof(ih->b), hex));
+	t->fill = e->config.fill;
+	t->swarm = swarm_new();
+	choker_init(&t->choker, prng_u64(&e->prng));
+	list_init(&t->node);
+	list_init(&t->peers);
+	t->face.infohash = *ih;
+	t->face.stats = face_stats;
+	t->face.on_peers = face_on_peers;
+	t->face.on_message = face_on_message;
+	t->face.on_round_done = face_on_round_done;
+	return t;
+}
+
+void torrent_add_url(struct torrent *t, const char *url, unsigned tier)
+{
+	size_t at = t->num_urls;
+
+	if (t->num_urls >= LIMIT_TRACKERS || strlen(url) > LIMIT_URL_BYTES)
+		return;
+	for (size_t i = 0; i < t->num_urls; i++) {
+		if (!strcmp(t->urls[i], url))
+			return;
+	}
+	t->urls = mem_realloc_array(t->urls, t->num_urls + 1, sizeof(*t->urls));
+	t->tier_of = mem_realloc_array(t->tier_of, t->num_urls + 1,
+				       sizeof(*t->tier_of));
+	while (at > 0 && t->tier_of[at - 1] > tier) {
+		t->urls[at] = t->urls[at - 1];
+		t->tier_of[at] = t->tier_of[at - 1];
+		at--;
+	}
+	t->urls[at] = mem_strdup(url);
+	t->tier_of[at] = tier;
+	t->num_urls++;
+	t->face.urls = (const char *const *)t->urls;
+	t->face.tier_of = t->tier_of;
+	t->face.num_urls = t->num_urls;
+	for (size_t i = 0; i < t->num_sources; i++) {
+		struct source_job *s = &t->sources[i];
+
+		if (s->job && s->source->ops->on_urls)
+			s->source->ops->on_urls(s->job);
+	}
+}
+
+void torrent_attach(struct torrent *t, struct metainfo *mi)
+{
+	struct engine *e = t->engine;
+	char hex[41], *dir;
+
+	CHECK(!t->mi);
+	t->mi = mi;
+	t->has_v1 = mi->has_v1;
+	t->has_v2 = mi->has_v2;
+	t->infohash2 = mi->infohash2;
+	free(t->name);
+	t->name = mem_strdup(mi->name);
+	t->face.is_private = mi->is_private;
+	bitfield_init(&t->have, mi->layout.num_pieces);
+	hex_encode(t->infohash.b, sizeof(t->infohash.b), hex);
+	dir = e->config.is_flat ? mem_strdup(e->config.data_dir)
+				: mem_printf("%s/%s", e->config.data_dir, hex);
+	t->store = store_new(e->fdcache, mi, dir, e->config.is_read_only);
+	free(dir);
+	t->picker = picker_new(&mi->layout, prng_u64(&e->prng));
+	t->sched = sched_new(&mi->layout);
+	for (size_t i = 0; i < mi->num_trackers; i++)
+		torrent_add_url(t, mi->trackers[i], mi->tier_of[i]);
+	torrent_set_fill(t, t->fill);
+	list_foreach_safe(p, &t->peers, struct peer, node) {
+		if (p->state == PEER_READY && !peer_on_metadata(p))
+			peer_close(p, "its bitfield does not fit the torrent");
+	}
+}
+
+static void start_source(struct torrent *t, struct peersource *source)
+{
+	struct source_job *s = &t->sources[t->num_sources++];
+
+	s->source = source;
+	s->job = source->ops->start(source, &t->face);
+	if (s->job)
+		t->rounds_expected++;
+}
+
+void torrent_start(struct torrent *t)
+{
+	struct engine *e = t->engine;
+
+	t->started_ms = loop_now_ms(e->loop);
+	if (!t->mi)
+		torrent_meta_start(t);
+	for (size_t i = 0; i < e->num_user_trackers; i++) {
+		if (!t->face.is_private)
+			torrent_add_url(t, e->user_trackers[i], 0);
+	}
+	for (size_t i = 0; i < e->num_user_peers; i++)
+		torrent_add_peer(t, &e->user_peers[i], ORIGIN_USER);
+	for (size_t i = 0; i < e->num_sources; i++)
+		start_source(t, e->sources[i]);
+}
+
+bool torrent_is_complete(const struct torrent *t)
+{
+	return t->mi && bitfield_is_full(&t->have);
+}
+
+static void check_complete(struct torrent *t)
+{
+	if (t->was_complete || !t->is_ready || !torrent_is_complete(t))
+		return;
+	t->was_complete = true;
+	log_info("%s is complete", t->name);
+	for (size_t i = 0; i < t->num_sources; i++) {
+		struct source_job *s = &t->sources[i];
+
+		if (s->job && s->source->ops->on_complete && t->session_down)
+			s->source->ops->on_complete(s->job);
+	}
+	resume_save(t, false, NULL);
+	engine_on_event_complete(t->engine, t);
+}
+
+void torrent_on_checked(struct torrent *t)
+{
+	t->is_ready = true;
+	list_foreach_safe(p, &t->peers, struct peer, node) {
+		if (p->state != PEER_READY)
+			continue;
+		for (uint32_t i = 0;
+		     i < t->have.num_bits && !p->is_seed && t->have.num_set;
+		     i++) {
+			if (bitfield_has(&t->have, i))
+				peer_tell_have(p, i);
+		}
+		peer_update_interest(p);
+	}
+	torrent_fill_all(t);
+	check_complete(t);
+	engine_wake(t->engine);
+}
+
+void torrent_close(struct torrent *t)
+{
+	if (t->is_closing)
+		return;
+	t->is_closing = true;
+	t->is_ready = false;
+	if (t->sched)
+		sched_fail_all(t->sched, -ESHUTDOWN);
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_close(p, "the torrent stops");
+	for (size_t i = 0; i < t->num_sources; i++) {
+		struct source_job *s = &t->sources[i];
+
+		if (s->job)
+			s->source->ops->stop(s->job, true);
+		s->job = NULL;
+	}
+	if (t->mi)
+		check_stop(t);
+}
+
+bool torrent_is_idle(const struct torrent *t)
+{
+	return t->is_closing && !t->jobs_out;
+}
+
+void torrent_free(struct torrent *t)
+{
+	CHECK(torrent_is_idle(t));
+	if (t->picker)
+		torrent_drop_partials(t);
+	metaxfer_free(t->metaxfer);
+	resume_free(t);
+	picker_free(t->picker);
+	sched_free(t->sched);
+	store_unref(t->store);
+	metainfo_free(t->mi);
+	bitfield_release(&t->have);
+	swarm_free(t->swarm);
+	for (size_t i = 0; i < t->num_urls; i++)
+		free(t->urls[i]);
+	free(t->urls);
+	free(t->tier_of);
+	free(t->magnet);
+	free(t->name);
+	free(t);
+}
+
+void torrent_set_error(struct torrent *t, int r, const char *doing)
+{
+	char before[sizeof(t->error)];
+
+	memcpy(before, t->error, sizeof(before));
+	snprintf(t->error, sizeof(t->error), "%s: %s", doing, strerror(-r));
+	if (strcmp(before, t->error))
+		log_error("%s: %s", t->name, t->error);
+}
+
+/* --- peers --- */
+
+bool torrent_wants_anything(const struct torrent *t)
+{
+	return !t->mi || (t->picker && picker_wanted_left(t->picker)) ||
+	       sched_num_parked(t->sched) || sched_has_readers(t->sched);
+}
+
+void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good)
+{
+	int64_t now = loop_now_ms(t->engine->loop);
+	struct candidate *c = swarm_find(t->swarm, &p->addr);
+
+	if (c && !p->is_incoming) {
+		c->was_seed = p->is_seed;
+		swarm_on_lost(t->swarm, &p->addr, was_good, now);
+	}
+	t->connect_ms = 0;
+}
+
+static void connect_more(struct torrent *t, int64_t now_ms)
+{
+	bool am_seed = torrent_is_complete(t);
+	unsigned max = torrent_wants_anything(t) ? LIMIT_PEERS_PER_TORRENT
+						 : PEERS_IDLE_MAX;
+	int64_t wait = -1;
+
+	if (t->is_closing || t->engine->config.no_tcp_out ||
+	    now_ms < t->connect_ms)
+		return;
+	while (t->num_peers < max && engine_may_connect(t->engine)) {
+		struct candidate *c =
+			swarm_next(t->swarm, am_seed, now_ms, &wait);
+
+		if (!c)
+			break;
+		swarm_on_connecting(c, now_ms);
+		peer_connect(t, &c->addr, c->origin);
+	}
+	t->connect_ms =
+		now_ms +
+		(wait >= 0 && wait < LOOK_AGAIN_MS ? wait : LOOK_AGAIN_MS);
+}
+
+void torrent_add_peer(struct torrent *t, const struct addr *a,
+		      enum peer_origin origin)
+{
+	if (!swarm_add(t->swarm, a, origin))
+		return;
+	t->connect_ms = 0;
+	engine_wake(t->engine);
+}
+
+/* --- time --- */
+
+/* Nobody to ask: every source has answered, and no address is left to try. */
+static bool has_no_source(const struct torrent *t, int64_t now_ms)
+{
+	if (t->rounds_done < t->rounds_expected &&
+	    now_ms - t->started_ms < t->engine->config.read_timeout_ms)
+		return false;
+	list_foreach(p, &t->peers, struct peer, node) {
+		if (p->state == PEER_READY)
+			return false;
+	}
+	return !swarm_num_usable(t->swarm) ||
+	       now_ms - t->peer_seen_ms > NO_SOURCE_MS;
+}
+
+static void tick_reads(struct torrent *t, int64_t now_ms)
+{
+	bool no_source;
+	int64_t timeout = t->engine->config.read_timeout_ms;
+
+	if (!t->sched || !sched_num_parked(t->sched))
+		return;
+	no_source = has_no_source(t, now_ms);
+	if (!t->num_peers || no_source)
+		swarm_hurry(t->swarm, now_ms);
+	sched_tick(t->sched, now_ms, timeout ? timeout : INT64_MAX, no_source,
+		   NO_SOURCE_MS);
+}
+
+static void tick_peers(struct torrent *t, int64_t now_ms)
+{
+	bool any_asked = false, any_wished = false;
+
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_tick(p, now_ms);
+	list_foreach(p, &t->peers, struct peer, node) {
+		any_asked |= peer_num_asked(p) > 0;
+		any_wished |= p->num_wished > 0;
+		if (p->state == PEER_READY)
+			t->peer_seen_ms = now_ms;
+	}
+	rate_tick(&t->down, now_ms, true);
+	rate_tick(&t->up, now_ms, true);
+}
+
+void torrent_tick(struct torrent *t, int64_t now_ms)
+{
+	if (t->is_closing)
+		return;
+	if (t->blocked_until_ms && now_ms >= t->blocked_until_ms) {
+		t->blocked_until_ms = 0;
+		torrent_fill_all(t);
+	}
+	connect_more(t, now_ms);
+	if (now_ms - t->rate_ms >= RATE_EVERY_MS) {
+		t->rate_ms = now_ms;
+		tick_peers(t, now_ms);
+		torrent_meta_tick(t, now_ms);
+		if (t->is_ready)
+			torrent_rechoke_tick(t, now_ms);
+	}
+	tick_reads(t, now_ms);
+	if (t->mi)
+		resume_tick(t, now_ms);
+	check_complete(t);
+}

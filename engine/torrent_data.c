@@ -1,0 +1,327 @@
+/* Blocks become pieces: gather in memory, hash and write on a worker, then
+ * tell everyone.
+ *
+ * A piece of at most LIMIT_PIECE_BUFFER bytes is gathered in one buffer; the
+ * worker hashes it, and writes it only if it is right. A larger one goes to
+ * disk block by block, unverified and unmarked, and is hashed from there. In
+ * both cases the have-bit, and with it every reader and peer, waits for hash
+ * and write. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/base/log.h"
+#include "engine/base/sha.h"
+#include "engine/engine_private.h"
+
+#define GIVERS_MAX    64
+#define STRIKES_MAX   3  /* bad pieces a peer may have had a part in */
+#define FILL_ROUND    16 /* blocks a peer gets before the next one */
+#define READ_STEP     (256u << 10) /* bytes, hashing a piece from disk */
+#define DISK_RETRY_MS 10000
+
+/* A piece in flight; hangs at the picker's partial. */
+struct filling {
+	struct job job;
+	struct torrent *torrent;
+	uint32_t piece, size;
+	uint8_t *bytes;      /* owned; NULL: written block by block */
+	unsigned writes_out; /* block writes under way */
+	bool is_whole;       /* every block is here */
+	int r;               /* of write or read */
+	bool is_right;
+};
+
+struct block_write {
+	struct job job;
+	struct filling *filling;
+	uint64_t off;
+	uint32_t len;
+	int r;
+	uint8_t bytes[];
+};
+
+static void filling_free(struct filling *f)
+{
+	if (f->bytes)
+		engine_buffer_put(f->torrent->engine, f->bytes, f->size);
+	free(f);
+}
+
+/* --- worker --- */
+
+static int hash_from_disk(struct filling *f, uint64_t off, uint8_t *out)
+{
+	struct hasher *h = hasher_new(HASH_SHA1);
+	uint8_t *step = mem_alloc(READ_STEP);
+	int r = 0;
+
+	for (uint32_t at = 0; at < f->size && !r; at += READ_STEP) {
+		uint32_t n =
+			f->size - at < READ_STEP ? f->size - at : READ_STEP;
+
+		r = store_read(f->torrent->store, off + at, step, n);
+		if (!r)
+			hasher_update(h, step, n);
+	}
+	hasher_final(h, out);
+	hasher_free(h);
+	free(step);
+	return r;
+}
+
+static void verify_run(struct job *job)
+{
+	struct filling *f = container_of(job, struct filling, job);
+	const struct metainfo *mi = f->torrent->mi;
+	uint64_t off = layout_piece_start(&mi->layout, f->piece);
+	uint8_t hash[SHA1_LEN];
+
+	if (f->r)
+		return; /* a block could not be written: nobody's lie */
+	if (f->bytes)
+		sha1(f->bytes, f->size, hash);
+	else
+		f->r = hash_from_disk(f, off, hash);
+	if (f->r)
+		return;
+	f->is_right = !memcmp(
+		hash, mi->piece_hashes + (size_t)f->piece * SHA1_LEN, SHA1_LEN);
+	if (f->is_right && f->bytes)
+		f->r = store_write(f->torrent->store, off, f->bytes, f->size);
+}
+
+/* --- verdict --- */
+
+static struct peer *peer_by_id(struct torrent *t, uint32_t id)
+{
+	list_foreach(p, &t->peers, struct peer, node) {
+		if (p->id == id)
+			return p;
+	}
+	return NULL;
+}
+
+/* One giver of a wrong piece did it. Of several each is suspected; the picker
+ * lets a failed piece come from one peer alone the next time. */
+static void blame(struct torrent *t, uint32_t piece, const uint32_t *givers,
+		  size_t n)
+{
+	log_info("piece=%u of %s has a wrong hash, from %zu peers", piece,
+		 t->name, n);
+	for (size_t i = 0; i < n; i++) {
+		struct peer *p = peer_by_id(t, givers[i]);
+
+		if (!p)
+			continue;
+		if (n == 1)
+			peer_ban(p, "sent a wrong piece alone");
+		else if (++p->strikes >= STRIKES_MAX)
+			peer_ban(p, "had a part in several wrong pieces");
+	}
+}
+
+static void on_right(struct torrent *t, uint32_t piece, uint32_t size)
+{
+	picker_on_verified(t->picker, piece, true, NULL, 0);
+	torrent_set_piece(t, piece, true);
+	t->error[0] = '\0';
+	resume_on_written(t, piece);
+	list_foreach_safe(p, &t->peers, struct peer, node) {
+		if (p->state == PEER_READY && !bitfield_has(&p->have, piece))
+			peer_tell_have(p, piece);
+	}
+	sched_on_piece(t->sched, t->picker, piece,
+		       loop_now_ms(t->engine->loop));
+}
+
+static void on_disk_failure(struct torrent *t, int r)
+{
+	torrent_set_error(t, r, "writing");
+	t->blocked_until_ms = loop_now_ms(t->engine->loop) + DISK_RETRY_MS;
+	sched_fail_all(t->sched, r == -ENOSPC || r == -EDQUOT ? r : -EIO);
+}
+
+static void verify_done(struct job *job)
+{
+	struct filling *f = container_of(job, struct filling, job);
+	struct torrent *t = f->torrent;
+	uint32_t givers[GIVERS_MAX];
+	size_t n;
+
+	t->jobs_out--;
+	t->verifying_bytes -= f->size;
+	if (f->is_right && !f->r) {
+		on_right(t, f->piece, f->size);
+	} else {
+		n = picker_on_verified(t->picker, f->piece, false, givers,
+				       GIVERS_MAX);
+		t->wasted += f->size;
+		if (f->r)
+			on_disk_failure(t, f->r);
+		else
+			blame(t, f->piece, givers, n);
+	}
+	filling_free(f);
+	if (!t->is_closing)
+		torrent_fill_all(t);
+}
+
+static void verify(struct filling *f)
+{
+	struct torrent *t = f->torrent;
+
+	f->job.run = verify_run;
+	f->job.done = verify_done;
+	t->jobs_out++;
+	t->verifying_bytes += f->size;
+	worker_submit(t->engine->workers, LANE_HASH, &f->job);
+}
+
+/* --- blocks --- */
+
+static struct filling *filling_of(struct torrent *t, uint32_t piece)
+{
+	void **data = picker_partial_data(t->picker, piece);
+	struct filling *f;
+
+	CHECK(data);
+	if (*data)
+		return *data;
+	f = mem_alloc(sizeof(*f));
+	f->torrent = t;
+	f->piece = piece;
+	f->size = layout_piece_size(&t->mi->layout, piece);
+	if (f->size <= LIMIT_PIECE_BUFFER)
+		f->bytes = engine_buffer_get(t->engine, f->size);
+	*data = f;
+	return f;
+}
+
+static void block_write_run(struct job *job)
+{
+	struct block_write *w = container_of(job, struct block_write, job);
+
+	w->r = store_write(w->filling->torrent->store, w->off, w->bytes,
+			   w->len);
+}
+
+static void block_write_done(struct job *job)
+{
+	struct block_write *w = container_of(job, struct block_write, job);
+	struct filling *f = w->filling;
+
+	f->torrent->jobs_out--;
+	f->torrent->verifying_bytes -= w->len;
+	f->writes_out--;
+	if (w->r)
+		f->r = w->r;
+	if (f->is_whole && !f->writes_out)
+		verify(f);
+	free(w);
+}
+
+static void write_block(struct filling *f, struct block_ref b, uint32_t len,
+			const uint8_t *bytes)
+{
+	struct torrent *t = f->torrent;
+	struct block_write *w = mem_alloc(sizeof(*w) + len);
+
+	w->job.run = block_write_run;
+	w->job.done = block_write_done;
+	w->filling = f;
+	w->len = len;
+	w->off = layout_piece_start(&t->mi->layout, b.piece) +
+		 (uint64_t)b.index * LIMIT_BLOCK_BYTES;
+	memcpy(w->bytes, bytes, len);
+	f->writes_out++;
+	t->jobs_out++;
+	t->verifying_bytes += len;
+	worker_submit(t->engine->workers, LANE_DISK, &w->job);
+}
+
+void torrent_on_block(struct torrent *t, struct peer *p, struct block_ref b,
+		      const uint8_t *bytes)
+{
+	uint32_t len = layout_block_size(&t->mi->layout, b);
+	uint32_t others[2];
+	size_t num_others = 0;
+	struct filling *f;
+	enum picker_block is;
+
+	rate_add(&t->down, len);
+	t->downloaded += len;
+	t->session_down += len;
+	is = picker_on_block(t->picker, p->id, b, others, &num_others);
+	if (is == PICKER_DUPLICATE) {
+		t->wasted += len;
+		return;
+	}
+	f = filling_of(t, b.piece);
+	if (f->bytes)
+		memcpy(f->bytes + (size_t)b.index * LIMIT_BLOCK_BYTES, bytes,
+		       len);
+	else
+		write_block(f, b, len, bytes);
+	sched_on_block(t->sched, b.piece, p->heard_ms);
+	for (size_t i = 0; i < num_others; i++) {
+		struct peer *q = peer_by_id(t, others[i]);
+
+		if (q)
+			peer_cancel_block(q, b);
+	}
+	if (is == PICKER_COMPLETE) {
+		f->is_whole = true;
+		/* The picker forgets the partial when the verdict is in. */
+		*picker_partial_data(t->picker, b.piece) = NULL;
+		if (!f->writes_out)
+			verify(f);
+	}
+}
+
+/* --- have --- */
+
+void torrent_set_piece(struct torrent *t, uint32_t piece, bool have)
+{
+	bool is_news = have ? bitfield_set(&t->have, piece)
+			    : bitfield_clear(&t->have, piece);
+
+	picker_set_have(t->picker, piece, have);
+	if (!is_news || have)
+		return;
+	t->was_complete = false;
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_tell_donthave(p, piece);
+	resume_on_lost(t);
+}
+
+static void free_filling(void *arg, uint32_t piece, void *data)
+{
+	if (data)
+		filling_free(data);
+}
+
+void torrent_drop_partials(struct torrent *t)
+{
+	/* Pieces being verified or written are not among them: their jobs
+	 * come back by themselves. */
+	picker_each_partial(t->picker, free_filling, NULL);
+}
+
+void torrent_fill_all(struct torrent *t)
+{
+	bool has_taken = true;
+
+	if (!t->is_ready)
+		return;
+	/* A few blocks each, in turn: a piece that a reader waits for comes
+	 * from all who have it at once. */
+	while (has_taken) {
+		has_taken = false;
+		list_foreach_safe(p, &t->peers, struct peer, node) {
+			if (peer_fill(p, FILL_ROUND))
+				has_taken = true;
+		}
+	}
+}
