@@ -179,9 +179,12 @@ struct reader *torrent_open_reader(struct torrent *t, uint64_t start,
  * then, or until torrent_cancel(W). done may run before this returns. */
 void torrent_want(struct torrent *t, struct reader *r, struct want *w);
 void torrent_cancel(struct want *w);
-/* The store, to read what is here (store_read_now, store_read). Take a
- * reference for jobs. */
+/* The store, to read what is here (store_read_now, store_read). A job on a
+ * worker holds the torrent meanwhile: T, its metainfo and its store stay, even
+ * if T leaves the library. One release for each hold, on the loop. */
 struct store *torrent_store(struct torrent *t);
+void torrent_hold(struct torrent *t);
+void torrent_release(struct torrent *t);
 /* A read of bytes that should be here failed or was short: those pieces are
  * hashed again and fetched if wrong. */
 void torrent_distrust(struct torrent *t, uint64_t off, uint64_t len);

@@ -313,6 +313,17 @@ struct store *torrent_store(struct torrent *t)
 	return t->store;
 }
 
+void torrent_hold(struct torrent *t)
+{
+	t->jobs_out++;
+}
+
+void torrent_release(struct torrent *t)
+{
+	CHECK(t->jobs_out > 0);
+	t->jobs_out--;
+}
+
 void torrent_distrust(struct torrent *t, uint64_t off, uint64_t len)
 {
 	const struct layout *l = &t->mi->layout;
