@@ -32,7 +32,8 @@ static inline void scratch_make(const char *base, char out[PATH_MAX])
 {
 	if (!base)
 		base = getenv("TMPDIR");
-	snprintf(out, PATH_MAX, "%s/weirfs-test-XXXXXX", base ? base : "/tmp");
+	assert_true(snprintf(out, PATH_MAX, "%s/weirfs-test-XXXXXX",
+			     base ? base : "/tmp") < PATH_MAX);
 	assert_non_null(mkdtemp(out));
 }
 
