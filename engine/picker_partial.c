@@ -291,7 +291,6 @@ enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
 {
 	struct partial *part = NULL;
 	struct block *b;
-	bool is_asked, is_lost;
 
 	*num_others = 0;
 	if (ref.piece < p->layout.num_pieces)
@@ -302,15 +301,12 @@ enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
 		return PICKER_DUPLICATE;
 	}
 	b = &part->blocks[ref.index];
-	is_asked = b->state == BLOCK_ASKED &&
-		   (b->who[0] == peer_id || b->who[1] == peer_id);
-	/* It came after all. */
-	is_lost = b->state == BLOCK_FREE && b->who[0] == peer_id && peer_id;
-	if (!is_asked && !is_lost) {
+	if (b->state == BLOCK_GOT ||
+	    (part->is_parole && b->who[0] != peer_id && b->who[1] != peer_id)) {
 		p->num_duplicate += b->state == BLOCK_GOT;
 		return PICKER_DUPLICATE;
 	}
-	if (is_asked) {
+	if (b->state == BLOCK_ASKED) {
 		forget_asked(part, ref.index);
 		for (int i = 0; i < 2; i++)
 			if (b->who[i] && b->who[i] != peer_id)

@@ -1,11 +1,12 @@
 /* Readers: what an open file will want next.
  *
  * A reader proves that it reads on by reading on. The first read and every jump
- * fetch what they cover and nothing else. The second read close behind opens
- * the window. It grows with the run, 8 bytes ahead for each one read, up to
- * 20 s of what the reader takes while nothing blocks it. Who takes everything
- * at once (a copy, or a player whose supply is too slow) thereby comes to the
- * largest window, deep enough for a fast peer never to run dry.
+ * fetch what they cover and nothing else. The second read, if close behind,
+ * or the third, if near, opens the window. It grows with the run, 8 bytes ahead
+ * for each one read, up to 20 s of what the reader takes while nothing blocks
+ * it. Who takes everything at once (a copy, or a player whose supply is too
+ * slow) thereby comes to the largest window, deep enough for a fast peer never
+ * to run dry.
  *
  * Two readers of a file fight over nothing: near pieces of those who read at a
  * steady rate come first, then all take turns. Windows share a budget, since
@@ -20,6 +21,8 @@
 
 #define MIB              (1ull << 20)
 #define NEAR_BYTES       (8 * MIB)
+#define CLOSE_BYTES      (MIB / 2)
+#define STREAM_SCORE     2 /* one close read or two near ones */
 #define WINDOW_MIN_BYTES (4 * MIB)
 #define WINDOW_MAX_BYTES (64 * MIB)
 #define WINDOW_MS        20000
@@ -87,7 +90,7 @@ static void measure(struct reader *r, uint64_t len, int64_t now_ms)
 {
 	int64_t gap = now_ms - r->free_ms;
 
-	if (!r->num_parked && r->has_run)
+	if (!r->num_parked && r->run.bytes)
 		r->taken_ms += (uint64_t)(gap < 0          ? 0
 					  : gap > PAUSE_MS ? PAUSE_MS
 							   : gap);
@@ -99,51 +102,63 @@ static void measure(struct reader *r, uint64_t len, int64_t now_ms)
 	}
 }
 
-/* Does a read of [off, end) go on from NEXT? */
-static bool goes_on(uint64_t next, uint64_t off, uint64_t end)
+/* How much a read at OFF looks like going on from NEXT. */
+static int resemblance(uint64_t next, uint64_t off)
 {
-	return end > next && off <= next + NEAR_BYTES;
+	if (off > next + NEAR_BYTES || next > off + NEAR_BYTES)
+		return 0;
+	return off <= next + CLOSE_BYTES && next <= off + CLOSE_BYTES ? 2 : 1;
 }
 
-static bool is_near(uint64_t next, uint64_t off)
+/* The read of [off, end) belongs to RUN; whether that is a stream by now. */
+static bool extend(struct run *run, uint64_t off, uint64_t end, int how)
 {
-	return off <= next + NEAR_BYTES && next <= off + NEAR_BYTES;
+	if (end > run->next) {
+		uint64_t on = end - run->next;
+
+		run->bytes += on < end - off ? on : end - off;
+		run->next = end;
+		run->score += how;
+	}
+	return run->score >= STREAM_SCORE;
 }
 
 void reader_on_read(struct reader *r, uint64_t off, uint64_t len,
 		    int64_t now_ms)
 {
 	uint64_t end = off + len;
+	int how;
 
 	if (!r->sched || !len)
 		return;
 	measure(r, len, now_ms);
 	r->read_ms = now_ms;
-	if (!r->has_run) {
-		r->has_run = true;
-		r->next = end;
-		r->run_bytes = len;
-	} else if (is_near(r->next, off)) {
-		r->has_jump = false;
-		if (!goes_on(r->next, off, end))
+	how = r->run.bytes ? resemblance(r->run.next, off) : 0;
+	if (how) {
+		r->jump.bytes = 0;
+		if (!extend(&r->run, off, end, how))
 			return;
-		r->run_bytes += end - r->next < len ? end - r->next : len;
-		r->next = end;
-		if (r->class == READER_PROBE)
-			r->class = READER_STREAM;
-		activate(r);
-	} else if (r->has_jump && is_near(r->jump_next, off) &&
-		   goes_on(r->jump_next, off, end)) {
-		r->has_jump = false;
-		r->next = end;
-		r->run_bytes = len;
-		r->window.cursor = 0; /* it was another place's */
-		r->class = READER_STREAM;
-		activate(r);
 	} else {
-		r->has_jump = true;
-		r->jump_next = end;
+		how = r->jump.bytes ? resemblance(r->jump.next, off) : 0;
+		if (!how) {
+			struct run run = { .next = end, .bytes = len };
+
+			/* With no window to lose, it is the run. */
+			if (r->class == READER_PROBE)
+				r->run = run;
+			else
+				r->jump = run;
+			return;
+		}
+		if (!extend(&r->jump, off, end, how))
+			return;
+		r->run = r->jump;
+		r->jump.bytes = 0;
+		r->window.cursor = 0; /* it was another place's */
 	}
+	if (r->class == READER_PROBE)
+		r->class = READER_STREAM;
+	activate(r);
 }
 
 void reader_prefetch(struct reader *r, uint64_t off, uint64_t len,
@@ -188,30 +203,31 @@ static void set_window(struct reader *r)
 	uint64_t want = takes_in(r, WINDOW_MS), size;
 
 	most = max_u64(most, WINDOW_MIN_BYTES);
-	size = min_u64(want, WINDOW_MIN_BYTES + WINDOW_PER_READ * r->run_bytes);
+	size = min_u64(want, WINDOW_MIN_BYTES + WINDOW_PER_READ * r->run.bytes);
 	size = max_u64(min_u64(size, most), WINDOW_MIN_BYTES);
-	r->class = want >= most ? READER_BULK : READER_STREAM;
+	r->class = size == most ? READER_BULK : READER_STREAM;
 	/* While the last blocks of a piece are on their way, those of the next
 	 * must be there to ask for. */
 	if (size == most)
 		size = max_u64(size, l->piece_length + PIPELINE_BYTES);
-	if (r->next >= r->end) {
+	if (r->run.next >= r->end) {
 		r->window.first = r->window.end = 0;
 		return;
 	}
-	r->window.first = layout_piece_at(l, r->next);
+	r->window.first = layout_piece_at(l, r->run.next);
 	r->window.end =
-		layout_piece_at(l, min_u64(r->next + size, r->end) - 1) + 1;
+		layout_piece_at(l, min_u64(r->run.next + size, r->end) - 1) + 1;
 }
 
-/* The first piece beyond what a steady reader takes soon. */
+/* The first piece beyond what a steady reader takes soon. A piece is of use
+ * only when it is whole, so the next one must be begun a piece ahead. */
 static uint32_t horizon(const struct reader *r)
 {
-	uint64_t soon = max_u64(takes_in(r, HORIZON_MS), MIB);
-	uint64_t to = min_u64(r->next + soon, r->end);
+	uint64_t soon = takes_in(r, HORIZON_MS) + r->sched->layout.piece_length;
+	uint64_t to = min_u64(r->run.next + soon, r->end);
 	uint32_t end;
 
-	if (r->class != READER_STREAM || to <= r->next)
+	if (r->class != READER_STREAM || to <= r->run.next)
 		return r->window.first;
 	end = layout_piece_at(&r->sched->layout, to - 1) + 1;
 	return end < r->window.end ? end : r->window.end;
@@ -269,6 +285,19 @@ static size_t take_prefetch(struct reader *r, struct picker *p,
 			 now_ms, out);
 }
 
+size_t readers_take_near(struct sched *s, struct picker *p,
+			 const struct picker_peer *peer, size_t max,
+			 int64_t now_ms, struct block_ref *out)
+{
+	size_t n = 0;
+
+	list_foreach_safe(r, &s->active, struct reader, active)
+		if (refresh(r, now_ms) && !peer->is_slow && n < max)
+			n += span_take(&r->window, p, peer, horizon(r), max - n,
+				       now_ms, out + n);
+	return n;
+}
+
 size_t readers_take(struct sched *s, struct picker *p,
 		    const struct picker_peer *peer, size_t max, int64_t now_ms,
 		    struct block_ref *out)
@@ -276,10 +305,6 @@ size_t readers_take(struct sched *s, struct picker *p,
 	unsigned turns = s->num_active;
 	size_t share, n = 0;
 
-	list_foreach_safe(r, &s->active, struct reader, active)
-		if (refresh(r, now_ms) && !peer->is_slow && n < max)
-			n += span_take(&r->window, p, peer, horizon(r), max - n,
-				       now_ms, out + n);
 	if (!s->num_active)
 		return n;
 	share = (max - n) / s->num_active + 1;

@@ -1,11 +1,20 @@
 /* Wants: reads that wait.
  *
- * A peer that can be asked for something gets, in this order: free blocks under
- * parked reads, the oldest read first; blocks under parked reads that another
- * peer owes too long; blocks of the windows (reader.c); the rest of reads that
- * are larger than what is urgent.
+ * A peer that can be asked for something gets, in this order:
  *
- * Asking twice is paid for by everybody, so it stops while more than 5 % of
+ *   1  free blocks under parked reads, the oldest read first
+ *   2  blocks under parked reads that another peer owes too long
+ *   3  what readers of a steady rate need in the next seconds (reader.c)
+ *   4  the same as 1 for copies: they take all there is, so they are parked
+ *      nearly always and would starve everybody else; after 10 s they are 1
+ *   5  the windows of all readers, in turn
+ *   6  the rest of reads that are larger than what is urgent
+ *
+ * 1 to 4 are handed out by sched_assign, which knows all peers and gives each
+ * block to the one by which it is here first; a peer that asks for more by
+ * itself (sched_take) finds in them what nobody had room for.
+ *
+ * Asking twice is paid for by everybody, so it stops while more than 4 % of
  * late came twice, except for a read that has waited for 2 s.
  *
  * A want knows the first of its pieces that is not here, and is done when there
@@ -22,11 +31,14 @@
 /* Pieces of a list of places; a want over more is kept apart. */
 #define PLACE_PIECES 64
 /* What of a parked read comes before everything else. */
-#define URGENT_BYTES   (8u << 20)
-#define LATE_WANTS     64 /* looked at for late blocks in one call */
-#define WASTE_PERMILLE 50
-#define PATIENCE_MS    2000 /* then waste does not count */
-#define SLOW_GRACE_MS  1000 /* a slow peer leaves a read to others so long */
+#define URGENT_BYTES     (8u << 20)
+#define LATE_WANTS       64 /* looked at for late blocks in one call */
+#define WASTE_PERMILLE   40 /* 50, less what is under way */
+#define LATE_JITTER_MS   150
+#define LATE_MOST_MS     1000
+#define PATIENCE_MS      2000 /* then waste does not count */
+#define BULK_PATIENCE_MS 10000
+#define SLOW_GRACE_MS    1000 /* a slow peer leaves a read to others so long */
 
 /* --- spans --- */
 
@@ -214,9 +226,17 @@ static uint32_t urgent_end(const struct sched *s, const struct want *w)
 					       : w->span.end;
 }
 
+/* A copy takes all there is and is parked nearly always; it waits for what
+ * others need now. Not for ever. */
+static bool can_wait(const struct want *w, int64_t now_ms)
+{
+	return w->reader && w->reader->class == READER_BULK &&
+	       now_ms - w->since_ms < BULK_PATIENCE_MS;
+}
+
 static size_t take_parked(struct sched *s, struct picker *p,
-			  const struct picker_peer *peer, size_t max,
-			  int64_t now_ms, struct block_ref *out)
+			  const struct picker_peer *peer, bool with_bulk,
+			  size_t max, int64_t now_ms, struct block_ref *out)
 {
 	size_t n = 0;
 
@@ -229,6 +249,8 @@ static size_t take_parked(struct sched *s, struct picker *p,
 		struct want *w = list_entry(at, struct want, node);
 		uint32_t end = urgent_end(s, w);
 
+		if (!with_bulk && can_wait(w, now_ms))
+			continue;
 		if (peer->is_slow && now_ms - w->since_ms < SLOW_GRACE_MS)
 			continue;
 		n += span_take(&w->span, p, peer, end, max - n, now_ms,
@@ -276,15 +298,72 @@ static size_t take_rest(struct sched *s, struct picker *p,
 	return n;
 }
 
+size_t sched_take_urgent(struct sched *s, struct picker *p,
+			 const struct picker_peer *peer, size_t max,
+			 int64_t now_ms, int64_t late_ms, struct block_ref *out)
+{
+	size_t n = take_parked(s, p, peer, false, max, now_ms, out);
+
+	n += take_late(s, p, peer, max - n, now_ms, late_ms, out + n);
+	n += readers_take_near(s, p, peer, max - n, now_ms, out + n);
+	return n + take_parked(s, p, peer, true, max - n, now_ms, out + n);
+}
+
 size_t sched_take(struct sched *s, struct picker *p,
 		  const struct picker_peer *peer, size_t max, int64_t now_ms,
 		  int64_t late_ms, struct block_ref *out)
 {
-	size_t n = take_parked(s, p, peer, max, now_ms, out);
+	size_t n = sched_take_urgent(s, p, peer, max, now_ms, late_ms, out);
 
-	n += take_late(s, p, peer, max - n, now_ms, late_ms, out + n);
 	n += readers_take(s, p, peer, max - n, now_ms, out + n);
-	n += take_rest(s, p, peer, max - n, now_ms, out + n);
+	return n + take_rest(s, p, peer, max - n, now_ms, out + n);
+}
+
+static struct sched_route *quickest(struct sched_route *routes, size_t n)
+{
+	struct sched_route *best = NULL;
+
+	for (size_t i = 0; i < n; i++)
+		if (routes[i].room &&
+		    (!best || routes[i].ready_us < best->ready_us))
+			best = &routes[i];
+	return best;
+}
+
+/* What takes more than twice as long as it would here, and some jitter. */
+static int64_t late_for(const struct sched_route *route)
+{
+	int64_t ms = route->ready_us / 1000;
+
+	return LATE_JITTER_MS + 2 * (ms < LATE_MOST_MS ? ms : LATE_MOST_MS);
+}
+
+size_t sched_assign(struct sched *s, struct picker *p,
+		    struct sched_route *routes, size_t num_routes,
+		    int64_t now_ms,
+		    void (*ask)(void *arg, struct sched_route *route,
+				struct block_ref b),
+		    void *arg)
+{
+	struct sched_route *route;
+	struct block_ref b;
+	size_t n = 0;
+
+	if (!s->num_wants && !s->num_active)
+		return 0;
+	while ((route = quickest(routes, num_routes))) {
+		/* Here it is known how slow a peer is. */
+		route->peer.is_slow = false;
+		if (!sched_take_urgent(s, p, &route->peer, 1, now_ms,
+				       late_for(route), &b)) {
+			route->room = 0;
+			continue;
+		}
+		route->room--;
+		route->ready_us += route->block_us;
+		ask(arg, route, b);
+		n++;
+	}
 	return n;
 }
 

@@ -1,19 +1,21 @@
 /* engine/sched.h: what readers need, and in which order. Pure: time is an
  * argument. Loop thread only.
  *
- * First the blocks under parked reads, oldest read first. Then a window ahead
- * of each sequential reader, nearest bytes first. Then nothing: what is not
- * read is not fetched. Priorities are computed from readers and wants each
- * time a peer asks for work, never patched.
+ * First the blocks under parked reads, oldest read first, those of a copy after
+ * what others need soon. Then a window ahead of each sequential reader, nearest
+ * bytes first. Then nothing: what is not read is not fetched. Priorities are
+ * computed from readers and wants each time a peer asks for work, never
+ * patched.
  *
  * Classes of a reader (design section 6):
  *   PROBE   first reads and unconfirmed jumps: the covering pieces only
- *   STREAM  a second read at most 8 MiB from the first, going on: window =
- *	     20 s of what it takes while it is not blocked, at least 4 MiB
+ *   STREAM  a second read that goes on where the first ended, or a third one
+ *	     at most 8 MiB on: window = 20 s of what it takes while it is not
+ *	     blocked, at least 4 MiB
  *   BULK    takes all it gets (cp): window 64 MiB, and more than a piece
- * A jump is a read farther than 8 MiB from where the reader was going. Until a
- * second read confirms it, the window stays where it was: a look at the index
- * at the end of a film costs the film's window nothing. */
+ * A jump is a read farther than 8 MiB from where the reader was going. Until it
+ * is confirmed in the same way, the window stays where it was: a look at the
+ * index at the end of a film costs the film's window nothing. */
 #pragma once
 
 #include <stdbool.h>
@@ -76,6 +78,35 @@ bool sched_has_readers(const struct sched *s); /* is a file open? */
 size_t sched_take(struct sched *s, struct picker *p,
 		  const struct picker_peer *peer, size_t max, int64_t now_ms,
 		  int64_t late_ms, struct block_ref *out);
+/* The same, but only what parked reads wait for. */
+size_t sched_take_urgent(struct sched *s, struct picker *p,
+			 const struct picker_peer *peer, size_t max,
+			 int64_t now_ms, int64_t late_ms,
+			 struct block_ref *out);
+
+/* A peer as a way for blocks to come. */
+struct sched_route {
+	struct picker_peer peer;
+	size_t room;      /* blocks that it may be asked for now */
+	int64_t ready_us; /* until one asked now is here: queue and round trip
+			   */
+	int64_t block_us; /* and each one after it */
+	void *owner;      /* the caller's */
+};
+/*
+ * Hands out what parked reads wait for, over all peers that could be asked:
+ * each block to the one by which it is here first, and so the blocks of a piece
+ * over the fastest. ASK is told each one, and may change nothing in the
+ * scheduler. To be called when a read is parked, when blocks are lost, and on
+ * each tick; routes are used up. Returns how many were asked for.
+ */
+size_t sched_assign(struct sched *s, struct picker *p,
+		    struct sched_route *routes, size_t num_routes,
+		    int64_t now_ms,
+		    void (*ask)(void *arg, struct sched_route *route,
+				struct block_ref b),
+		    void *arg);
+
 /* Is anything demanded that PEER could give? For "interested". */
 bool sched_is_interesting(struct sched *s, const struct picker *p,
 			  const struct picker_peer *peer, int64_t now_ms);

@@ -10,6 +10,13 @@ enum reader_class {
 	READER_BULK
 };
 
+/* Reads that go on from each other. */
+struct run {
+	uint64_t next;  /* where the next read would be */
+	uint64_t bytes; /* read so far; 0: no such run */
+	int score;      /* how sure it is that there will be a next one */
+};
+
 struct reader {
 	struct sched *sched; /* borrowed; NULL when it is gone */
 	struct list node;    /* in the scheduler's readers */
@@ -17,10 +24,8 @@ struct reader {
 	uint64_t start, end; /* bytes of the torrent */
 	enum reader_class class;
 
-	bool has_run, has_jump;
-	uint64_t next;      /* where the run goes on */
-	uint64_t run_bytes; /* read since the run began */
-	uint64_t jump_next; /* the same for an unconfirmed jump */
+	struct run run;  /* where the window is */
+	struct run jump; /* one that may become it */
 
 	unsigned num_parked;
 	int64_t read_ms; /* last read */
@@ -63,6 +68,11 @@ bool span_is_interesting(const struct picker *p, const struct picker_peer *peer,
 
 void reader_on_parked(struct reader *r);
 void reader_on_unparked(struct reader *r, int64_t now_ms);
+/* What readers of a steady rate need soon. Call this before the next one: it
+ * computes the windows. */
+size_t readers_take_near(struct sched *s, struct picker *p,
+			 const struct picker_peer *peer, size_t max,
+			 int64_t now_ms, struct block_ref *out);
 /* From the windows of all readers, then from what is to be prefetched. */
 size_t readers_take(struct sched *s, struct picker *p,
 		    const struct picker_peer *peer, size_t max, int64_t now_ms,
