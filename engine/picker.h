@@ -81,8 +81,8 @@ size_t picker_take_endgame(struct picker *p, const struct picker_peer *peer,
 			   struct block_ref *out);
 
 /* The asking came to nothing: reject, choke, timeout, cancel, peer gone. The
- * block is free again unless it is here or another peer still owes it. It may come
- * even so. */
+ * block is free again unless it is here or another peer still owes it. It may
+ * come even so. */
 void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref b);
 
 enum picker_block {
@@ -93,7 +93,8 @@ enum picker_block {
 /* A whole block came from PEER, that was asked for it now or once: what was
  * given up and comes after all is welcome, and what comes twice is counted
  * here. *others gets the ids of peers (at most 2) that were asked for it too
- * and must be sent a cancel. On parole, what was given up counts for nothing. */
+ * and must be sent a cancel. On parole, what was given up counts for nothing.
+ */
 enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
 				  struct block_ref b, uint32_t others[2],
 				  size_t *num_others);
