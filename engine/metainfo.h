@@ -5,7 +5,13 @@
  * Names are made safe here and nowhere else: `path` of a file is relative,
  * unique in the torrent, free of "..", of control, bidi and zero-width
  * characters, each element at most LIMIT_NAME_BYTES; duplicates and clashes
- * are renamed, never refused. `origpath` keeps what the torrent said. */
+ * are renamed (up to LIMIT_DUPLICATE_NAMES of one name, then refused).
+ * `origpath` keeps what the torrent said.
+ *
+ * Files tile [0, layout.total): a v2 torrent, whose files start at piece
+ * boundaries, is given the pads between them that a hybrid one lists. Offsets
+ * never fall, and an empty file comes before the file that begins where it
+ * does. There is at least one file that is no pad. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,7 +31,8 @@ enum file_flag {
 struct metainfo_file {
 	char *path;      /* owned; below the torrent's root; no leading '/'.
 			  * For a single-file torrent: its name */
-	char *origpath;  /* owned; raw, elements joined with '/' */
+	char *origpath;  /* owned; raw, elements joined with '/'; a zero byte,
+			  * which cannot be here, is a '_' */
 	char *symlink;   /* owned; sanitised target, relative to the link's
 			  * own directory and inside the torrent; or NULL */
 	uint64_t offset; /* first byte in the torrent (v1 order, with pads) */
@@ -36,7 +43,8 @@ struct metainfo_file {
 };
 
 struct metainfo {
-	char *name;     /* owned; one safe path element */
+	char *name;     /* owned; one safe path element; the infohash in hex
+			 * if the torrent's own name comes to nothing */
 	char *origname; /* owned; raw */
 	bool has_v1, has_v2;
 	struct infohash infohash;   /* v1 if has_v1, else v2 cut to 20 */
@@ -47,7 +55,8 @@ struct metainfo {
 
 	struct metainfo_file *files; /* owned; in torrent order, pads too */
 	uint32_t num_files;
-	const uint8_t *piece_hashes; /* 20 bytes a piece, inside info; v1 */
+	const uint8_t *piece_hashes; /* 20 bytes a piece, inside info; v1, or
+				      * NULL */
 
 	char **trackers; /* owned; safe URLs */
 	unsigned *tier_of;
@@ -60,19 +69,23 @@ struct metainfo {
 	struct span info; /* the raw info dict; points into raw */
 	uint8_t *raw;     /* owned; the whole .torrent (or just the info) */
 	size_t raw_len;
-	struct span piece_layers; /* v2: raw dict value, validated; or absent */
+	struct span piece_layers; /* v2: raw dict value; or absent. Layers in
+				   * it fold to roots of files; some files
+				   * may have none */
 };
 
 /*
  * Parses a .torrent. Copies what it needs. WHY (size WHY_SIZE) gets one
- * sentence that names the rule on failure. Returns 0, -EBADMSG (not a torrent,
- * or a rule is broken), -E2BIG (over a limit).
+ * sentence that names the rule on failure, else "". Bytes after the torrent
+ * are dropped. Returns 0; -EBADMSG (not a torrent, or a rule is broken); -E2BIG
+ * (over a limit); -ENOMEM. *out is NULL on failure.
  */
 #define METAINFO_WHY_SIZE 160
 int metainfo_parse(const uint8_t *bytes, size_t len, struct metainfo **out,
 		   char why[METAINFO_WHY_SIZE]);
 
-/* The same for an info dict alone (BEP 9): no trackers, no web seeds. */
+/* The same for an info dict alone (BEP 9), of which LEN is the exact length.
+ * Trackers and web seeds stay empty. */
 int metainfo_parse_info(const uint8_t *info, size_t len, struct metainfo **out,
 			char why[METAINFO_WHY_SIZE]);
 
@@ -89,5 +102,5 @@ void metainfo_write(const struct metainfo *mi, struct buf *out);
 /* A magnet link for MI (BEP 9; BEP 53 has no say here). Owned by the caller. */
 char *metainfo_magnet(const struct metainfo *mi);
 
-/* First file whose bytes include OFF (never an empty one). */
+/* The file whose bytes include OFF < layout.total (never an empty one). */
 uint32_t metainfo_file_at(const struct metainfo *mi, uint64_t off);

@@ -17,9 +17,10 @@ bool names_add_element(struct buf *path, const uint8_t *bytes, size_t len);
 
 /*
  * Makes the paths of the files of one torrent differ from each other and from
- * the folders they imply. PATHS[i] is a safe path on the heap, replaced where
- * it is renamed, or NULL for a file nobody sees. A folder keeps its name, so
- * does the first file of a name; "bar.txt" becomes "bar.1.txt", "foo" "foo.1".
+ * the folders they imply. PATHS[i] is a safe path on the heap of at most
+ * LIMIT_PATH_BYTES, replaced where it is renamed, or NULL for a file nobody
+ * sees. A folder keeps its name, so does the first file of a name; "bar.txt"
+ * becomes "bar.1.txt", "foo" becomes "foo.1".
  * SEED: bytes that whoever chose the names could not choose.
  *
  * Returns 0, -ENOMEM, or -E2BIG when more than LIMIT_DUPLICATE_NAMES files

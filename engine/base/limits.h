@@ -14,7 +14,7 @@
 #define LIMIT_PIECES		  (1u << 21)  /* pieces in a torrent */
 #define LIMIT_PIECE_LENGTH	  (512u << 20) /* bytes, v1 and v2 */
 #define LIMIT_PIECE_LENGTH_MIN_V2 (16u << 10) /* bytes, BEP 52 */
-#define LIMIT_FILE_BYTES	  ((1ull << 30) - 1 << 14) /* about 17.6 TB */
+#define LIMIT_FILE_BYTES	  (((1ull << 30) - 1) << 14) /* about 17.6 TB */
 #define LIMIT_TORRENT_BYTES	  (1ull << 48) /* sum of all files */
 #define LIMIT_FILES		  (1u << 20)  /* files in a torrent */
 #define LIMIT_PATH_DEPTH	  100	      /* directories above a file */
@@ -25,6 +25,7 @@
 #define LIMIT_WEBSEEDS		  64	      /* web seed URLs kept per torrent */
 #define LIMIT_URL_BYTES		  2048	      /* a tracker or web seed URL */
 #define LIMIT_MAGNET_BYTES	  65536	      /* a magnet link */
+#define LIMIT_MAGNET_PEERS	  256	      /* x.pe kept of a link */
 #define LIMIT_DHT_NODES		  64	      /* "nodes" kept per torrent, BEP 5 */
 
 /* --- peer wire --- */
