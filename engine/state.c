@@ -33,8 +33,8 @@
 #include "engine/state_sql.h"
 
 struct state {
-	int64_t last_id;         /* given out; loop thread */
 	struct workers *workers; /* borrowed */
+	int64_t last_id;         /* given out; loop thread */
 	char *dir;               /* owned */
 	int lock_fd, torrents_fd;
 
@@ -338,6 +338,8 @@ void state_put(struct state *st, const struct state_torrent *t,
 	struct op *op = op_new(st, OP_PUT, done, arg);
 
 	op->r = op_copy(op, t, metainfo, metainfo ? metainfo_len : 0);
+	if (!op->t.id)
+		op->t.id = state_new_id(st);
 	op->t.has_metainfo |= op->metainfo != NULL;
 	op_submit(op);
 }

@@ -73,8 +73,8 @@ typedef void state_done_fn(void *arg, int r, int64_t id);
 int64_t state_new_id(struct state *st);
 
 /* Inserts or updates by infohash (then T->id is not looked at; a new row takes
- * it, or the next free one for 0). METAINFO (may be
- * NULL) is written first. Bits and stamps stay as they are where T has NULL. */
+ * it, or a new one for 0). METAINFO (may be NULL) is written first. Bits and
+ * stamps stay as they are where T has NULL. */
 void state_put(struct state *st, const struct state_torrent *t,
 	       const uint8_t *metainfo, size_t metainfo_len,
 	       state_done_fn *done, void *arg);

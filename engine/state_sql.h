@@ -20,7 +20,7 @@ int state_sql_open(const char *path, struct state_sql **out,
 void state_sql_close(struct state_sql *db); /* checkpoints; NULL is fine */
 
 /* The highest id that was ever used. */
-int state_sql_last_id(struct state_sql *s, int64_t *id);
+int state_sql_last_id(struct state_sql *db, int64_t *id);
 bool state_sql_is_new(const struct state_sql *db); /* made by this open */
 /* Ids begin above ID from now on. For a database made anew. */
 int state_sql_skip_ids(struct state_sql *db, int64_t id);
