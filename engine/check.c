@@ -1,4 +1,5 @@
-/* Hashing what is on disk: a few pieces at a time, each a job of its own.
+/* Hashing what is on disk: a few pieces at a time, each a job of its own; where
+ * only allocated pieces count, one job before them finds out which those are.
  * While it runs the torrent asks peers for nothing; what was right already
  * can be read. */
 #include <stdlib.h>
@@ -17,12 +18,19 @@ struct check_job {
 	struct torrent *torrent;
 	uint32_t piece;
 	uint64_t round; /* of the check that began it */
-	bool is_allocated_only, is_right;
+	bool is_right;
+};
+
+/* Leaves the pieces that have bytes on disk. */
+struct filter_job {
+	struct job job;
+	struct torrent *torrent;
+	uint64_t round;
+	struct bitfield pieces; /* owned */
 };
 
 struct check {
 	struct bitfield todo; /* pieces not yet begun */
-	enum check_which which;
 	uint64_t round;
 	uint32_t next, total, num_done;
 	unsigned jobs_out;
@@ -55,13 +63,7 @@ static bool piece_is_right(struct torrent *t, uint32_t piece)
 static void check_run(struct job *job)
 {
 	struct check_job *j = container_of(job, struct check_job, job);
-	const struct layout *l = &j->torrent->mi->layout;
 
-	if (j->is_allocated_only &&
-	    !store_is_allocated(j->torrent->store,
-				layout_piece_start(l, j->piece),
-				layout_piece_size(l, j->piece)))
-		return;
 	j->is_right = piece_is_right(j->torrent, j->piece);
 }
 
@@ -107,7 +109,6 @@ static void check_go_on(struct torrent *t)
 		j->torrent = t;
 		j->piece = c->next;
 		j->round = c->round;
-		j->is_allocated_only = c->which == CHECK_ALLOCATED;
 		c->jobs_out++;
 		t->jobs_out++;
 		worker_submit(t->engine->workers, LANE_HASH, &j->job);
@@ -120,30 +121,80 @@ static void check_go_on(struct torrent *t)
 	}
 }
 
-static struct check *check_new(struct torrent *t, enum check_which which)
+static struct check *check_new(struct torrent *t)
 {
 	struct check *c = mem_alloc(sizeof(*c));
 
 	bitfield_init(&c->todo, t->mi->layout.num_pieces);
-	c->which = which;
 	c->round = ++t->check_rounds;
 	t->check = c;
 	t->is_ready = false;
 	return c;
 }
 
+static void filter_run(struct job *job)
+{
+	struct filter_job *f = container_of(job, struct filter_job, job);
+	const struct layout *l = &f->torrent->mi->layout;
+
+	for (uint32_t i = 0; i < l->num_pieces; i++) {
+		if (bitfield_has(&f->pieces, i) &&
+		    !store_is_allocated(f->torrent->store,
+					layout_piece_start(l, i),
+					layout_piece_size(l, i)))
+			bitfield_clear(&f->pieces, i);
+	}
+}
+
+static void filter_done(struct job *job)
+{
+	struct filter_job *f = container_of(job, struct filter_job, job);
+	struct torrent *t = f->torrent;
+	struct check *c = t->check;
+
+	t->jobs_out--;
+	if (c && c->round == f->round) {
+		c->jobs_out--;
+		for (uint32_t i = 0; i < c->todo.num_bits; i++) {
+			if (bitfield_has(&f->pieces, i))
+				c->total += bitfield_set(&c->todo, i);
+		}
+		check_go_on(t);
+	}
+	bitfield_release(&f->pieces);
+	free(f);
+}
+
 void check_start(struct torrent *t, enum check_which which)
 {
+	uint32_t num_pieces = t->mi->layout.num_pieces;
+	struct filter_job *f;
+	struct bitfield missing;
 	struct check *c;
 
 	check_stop(t);
-	c = check_new(t, which);
-	for (uint32_t i = 0; i < t->mi->layout.num_pieces; i++) {
+	c = check_new(t);
+	bitfield_init(&missing, num_pieces);
+	for (uint32_t i = 0; i < num_pieces; i++) {
 		if (!bitfield_has(&t->have, i))
-			bitfield_set(&c->todo, i);
+			bitfield_set(&missing, i);
 	}
-	c->total = c->todo.num_set;
-	check_go_on(t);
+	if (which == CHECK_ALL) {
+		bitfield_release(&c->todo);
+		c->todo = missing;
+		c->total = missing.num_set;
+		check_go_on(t);
+		return;
+	}
+	f = mem_alloc(sizeof(*f));
+	f->job.run = filter_run;
+	f->job.done = filter_done;
+	f->torrent = t;
+	f->round = c->round;
+	f->pieces = missing;
+	c->jobs_out++;
+	t->jobs_out++;
+	worker_submit(t->engine->workers, LANE_DISK, &f->job);
 }
 
 void check_add(struct torrent *t, uint32_t first, uint32_t count)
@@ -151,7 +202,7 @@ void check_add(struct torrent *t, uint32_t first, uint32_t count)
 	struct check *c = t->check;
 
 	if (!c)
-		c = check_new(t, CHECK_ALL);
+		c = check_new(t);
 	for (uint32_t i = first; i < first + count; i++) {
 		if (bitfield_has(&t->have, i))
 			torrent_set_piece(t, i, false);

@@ -146,6 +146,14 @@ static void start_source(struct torrent *t, struct peersource *source)
 		t->rounds_expected++;
 }
 
+static void start_sources(struct torrent *t)
+{
+	if (t->num_sources)
+		return;
+	for (size_t i = 0; i < t->engine->num_sources; i++)
+		start_source(t, t->engine->sources[i]);
+}
+
 void torrent_start(struct torrent *t)
 {
 	struct engine *e = t->engine;
@@ -159,8 +167,8 @@ void torrent_start(struct torrent *t)
 	}
 	for (size_t i = 0; i < e->num_user_peers; i++)
 		torrent_add_peer(t, &e->user_peers[i], ORIGIN_USER);
-	for (size_t i = 0; i < e->num_sources; i++)
-		start_source(t, e->sources[i]);
+	if (!t->mi)
+		start_sources(t);
 }
 
 bool torrent_is_complete(const struct torrent *t)
@@ -187,6 +195,9 @@ static void check_complete(struct torrent *t)
 void torrent_on_checked(struct torrent *t)
 {
 	t->is_ready = true;
+	/* Not before it is known how much is missing: a tracker tells seeds
+	 * from leechers by that. */
+	start_sources(t);
 	list_foreach_safe(p, &t->peers, struct peer, node) {
 		if (p->state != PEER_READY)
 			continue;
@@ -319,7 +330,8 @@ void torrent_add_peer(struct torrent *t, const struct addr *a,
 /* Nobody to ask: every source has answered, and no address is left to try. */
 static bool has_no_source(const struct torrent *t, int64_t now_ms)
 {
-	if (t->rounds_done < t->rounds_expected &&
+	if ((t->num_sources < t->engine->num_sources ||
+	     t->rounds_done < t->rounds_expected) &&
 	    now_ms - t->started_ms < t->engine->config.read_timeout_ms)
 		return false;
 	list_foreach(p, &t->peers, struct peer, node) {
