@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/clock.h"
+#include "engine/base/hex.h"
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/engine_private.h"
@@ -309,13 +311,21 @@ int engine_load(struct engine *e)
 struct removal {
 	struct job job;
 	struct torrent *torrent;
+	char *folder; /* owned; goes with the data; or NULL */
 };
 
 static void delete_run(struct job *job)
 {
 	struct removal *d = container_of(job, struct removal, job);
+	int r = store_delete(d->torrent->store);
 
-	(void)store_delete(d->torrent->store); /* it logs what it leaves */
+	if (r)
+		log_warn("data of %s is not all deleted: %s", d->torrent->name,
+			 strerror(-r));
+	/* The folder of the infohash is ours, a folder of weirctl's user is
+	 * not. It stays when strangers' files are in it. */
+	if (d->folder)
+		(void)rmdir(d->folder);
 }
 
 static void delete_done(struct job *job)
@@ -323,13 +333,19 @@ static void delete_done(struct job *job)
 	struct removal *d = container_of(job, struct removal, job);
 
 	d->torrent->jobs_out--;
+	free(d->folder);
 	free(d);
 }
 
 static void delete_data(struct torrent *t)
 {
 	struct removal *d = mem_alloc(sizeof(*d));
+	char hex[41];
 
+	if (!t->engine->config.is_flat)
+		d->folder = mem_printf(
+			"%s/%s", t->engine->config.data_dir,
+			hex_encode(t->infohash.b, sizeof(t->infohash.b), hex));
 	t->delete_data = false;
 	d->job.run = delete_run;
 	d->job.done = delete_done;

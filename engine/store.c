@@ -6,12 +6,15 @@
  *   BYTES  written since the last sync. Set after pwrite, before store_write
  *          returns: a mark set only before it could be taken by a sync that
  *          runs in between, and the next sync would pass the file over.
- *   NAME   its name, or a folder above it, may not be durable. Set whenever
- *          it is opened for writing for the first time; SEEN comes after.
- *   SEEN   was open at full length once. From then on it may not be made or
- *          lengthened again: the new bytes would be zeros that nobody hashed.
+ *   NAME   its name, or a folder above it, may not be durable. Set when it is
+ *          opened for writing for the first time, with NAMED, which stays.
+ *   SEEN   was here at full length once; a file without this mark has no bit
+ *          that is set. From then on it may not be made or lengthened again:
+ *          the new bytes would be zeros that nobody hashed.
  *   GONE   SEEN, but has vanished or shrunk. Nothing touches it until
  *          store_problem told the owner and forgot both marks.
+ *   LOST   could not be synced once. The kernel may have dropped what it could
+ *          not write, and would say that all is well the next time.
  */
 #include "engine/store.h"
 
@@ -82,7 +85,8 @@ void store_unref(struct store *s)
 void store_note_problem(struct store *s, uint32_t file, int r, const char *what)
 {
 	pthread_mutex_lock(&s->lock);
-	if (!s->problem) {
+	/* -ENODATA has a duty in its train and must not be missed. */
+	if (!s->problem || (r == -ENODATA && s->problem != r)) {
 		s->problem = r;
 		s->problem_file = file;
 		s->problem_what = what;
@@ -168,8 +172,9 @@ static int open_to_write(struct store *s, uint32_t file, const char *rel)
 		}
 		fdcache_put(s->cache, root);
 		/* Whoever made it, now or before a crash. */
-		if (fd >= 0 && may_make)
-			atomic_fetch_or(&s->marks[file], STORE_NAME);
+		if (fd >= 0 && !(atomic_load(&s->marks[file]) & STORE_NAMED))
+			atomic_fetch_or(&s->marks[file],
+					STORE_NAME | STORE_NAMED);
 		if (fd != -ENOENT || !may_make)
 			return fd;
 		fdcache_drop(s->cache, &s->slots[s->mi->num_files]);
@@ -209,23 +214,21 @@ static int check_file(struct store *s, uint32_t file, int fd, bool for_write)
 		atomic_fetch_or(&s->marks[file], STORE_BYTES);
 		st.st_size = (off_t)length;
 	}
-	if ((uint64_t)st.st_size >= length && !s->is_read_only)
+	if ((uint64_t)st.st_size >= length)
 		atomic_fetch_or(&s->marks[file], STORE_SEEN);
 	return 0;
 }
 
-static int note_open_error(struct store *s, uint32_t file, int r)
+/* FILE is missing or short. News only if it was here before. */
+static int on_missing(struct store *s, uint32_t file)
 {
-	if (r == -ENOENT || r == -ENODATA) {
-		if (atomic_load(&s->marks[file]) & STORE_SEEN) {
-			atomic_fetch_or(&s->marks[file], STORE_GONE);
-			fdcache_drop(s->cache, &s->slots[file]);
-		}
-		store_note_problem(s, file, -ENODATA, "missing or cut short");
-		return -ENODATA;
+	if (atomic_load(&s->marks[file]) & STORE_SEEN) {
+		atomic_fetch_or(&s->marks[file], STORE_GONE);
+		fdcache_drop(s->cache, &s->slots[file]);
+		store_note_problem(s, file, -ENODATA,
+				   "was deleted or cut short by somebody else");
 	}
-	store_note_problem(s, file, r, "cannot be opened");
-	return r;
+	return -ENODATA;
 }
 
 static int hold_file_slow(struct store *s, uint32_t file, bool for_write,
@@ -244,7 +247,10 @@ static int hold_file_slow(struct store *s, uint32_t file, bool for_write,
 	if (r) {
 		if (fd >= 0)
 			close(fd);
-		return note_open_error(s, file, r);
+		if (r == -ENOENT)
+			return on_missing(s, file);
+		store_note_problem(s, file, r, "cannot be opened");
+		return r;
 	}
 	*out = fdcache_add(s->cache, &s->slots[file], fd, for_write);
 	return 0;
@@ -389,7 +395,7 @@ static int read_extent(struct store *s, const struct extent *e, uint8_t *out)
 			break;
 		}
 		if (!n) {
-			r = note_open_error(s, e->file, -ENODATA);
+			r = on_missing(s, e->file);
 			break;
 		}
 		at += (size_t)n;

@@ -7,11 +7,12 @@
  * NO_MAGICLINKS), made on first write, at full length. A read-only store never
  * writes, truncates or creates.
  *
- * A file that was there and has vanished or shrunk behind our back is not made
+ * A file that was here and has vanished or shrunk behind our back is not made
  * again: its holes would read as zeros under bits that are set. Reading it,
  * writing it and syncing it give -ENODATA until the owner has asked
- * store_problem, by which he takes on to trust no bit of this torrent before
- * it was hashed again.
+ * store_problem, by which he takes on to believe no bit of this torrent before
+ * it was hashed again. "Here" means: at full length, when it was opened or
+ * when store_stamps looked.
  *
  * Threads: says each function. A store is shared by reference between the loop
  * and jobs under way; its table of open files has a leaf lock that is never
@@ -50,9 +51,8 @@ bool store_is_allocated(struct store *s, uint64_t off, uint64_t len);
 /* Worker; may run beside writes, and covers each write that returned before
  * it began. fdatasync of every file written since the last call, and fsync of
  * folders in which something was made. 0 or -errno; then all that was not
- * synced stays to be synced. But the kernel may have dropped what it could not
- * write: after an error, bytes written since the last success count only once
- * they were written again. */
+ * synced stays to be synced. A file that the kernel failed to write fails
+ * every later sync of this store too: what was lost would be called safe. */
 int store_sync(struct store *s);
 
 /* Worker. Makes what no piece ever writes: empty files, folders, symlinks.
@@ -74,6 +74,7 @@ int store_stamps(struct store *s, struct store_stamp *out);
  * files, and DIR. No other call on this store is under way. */
 int store_delete(struct store *s);
 
-/* Any thread: has a file of this store been seen to be missing, short or
- * broken since the last call? 0 or the first -errno, and a sentence in OUT. */
+/* Any thread: what was wrong with a file since the last call. 0, or -errno with
+ * a sentence in OUT; -ENODATA comes first: a file that was here has vanished or
+ * shrunk, see above. */
 int store_problem(struct store *s, char *out, size_t size);

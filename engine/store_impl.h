@@ -12,6 +12,8 @@
 #define STORE_NAME  2u
 #define STORE_SEEN  4u
 #define STORE_GONE  8u
+#define STORE_LOST  16u
+#define STORE_NAMED 32u
 
 struct store {
 	atomic_uint refs;

@@ -23,6 +23,7 @@ static int sync_bytes(struct store *s, uint32_t file)
 		return r;
 	if (fdatasync(f->fd) < 0) {
 		r = -errno;
+		atomic_fetch_or(&s->marks[file], STORE_LOST);
 		store_note_problem(s, file, r, "cannot be synced");
 	}
 	fdcache_put(s->cache, f);
@@ -78,7 +79,9 @@ static int sync_file(struct store *s, uint32_t file, unsigned marks, char *last)
 	char rel[PATH_MAX];
 	int r = 0;
 
-	if (marks & STORE_BYTES)
+	if (atomic_load(&s->marks[file]) & STORE_LOST)
+		r = -EIO;
+	else if (marks & STORE_BYTES)
 		r = sync_bytes(s, file);
 	if (!r && marks & STORE_NAME)
 		r = store_path(s, file, rel);
@@ -180,12 +183,17 @@ static int64_t to_ns(const struct timespec *t)
 	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
 }
 
-static int stamp_file(int root, const char *rel, struct store_stamp *out)
+/* Also makes the file SEEN: the owner may believe its bits from now on. */
+static int stamp_file(struct store *s, uint32_t file, int root,
+		      struct store_stamp *out)
 {
+	char rel[PATH_MAX];
 	struct stat st;
-	int fd, r = 0;
+	int fd, r;
 
-	*out = (struct store_stamp){ .size = -1 };
+	r = store_path(s, file, rel);
+	if (r)
+		return r;
 	fd = store_fs_open(root, rel, O_PATH, 0);
 	if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV)
 		return 0;
@@ -200,6 +208,8 @@ static int stamp_file(int root, const char *rel, struct store_stamp *out)
 			.ctime_ns = to_ns(&st.st_ctim),
 			.ino = st.st_ino,
 		};
+	if (out->size >= 0 && (uint64_t)out->size >= s->mi->files[file].length)
+		atomic_fetch_or(&s->marks[file], STORE_SEEN);
 	close(fd);
 	return r;
 }
@@ -207,7 +217,6 @@ static int stamp_file(int root, const char *rel, struct store_stamp *out)
 int store_stamps(struct store *s, struct store_stamp *out)
 {
 	struct fdfile *root = NULL;
-	char rel[PATH_MAX];
 	int r;
 
 	r = store_hold_root(s, false, &root);
@@ -219,11 +228,8 @@ int store_stamps(struct store *s, struct store_stamp *out)
 		if (s->mi->files[i].flags & (FILE_PAD | FILE_SYMLINK))
 			continue;
 		out[i].size = -1;
-		if (!root)
-			continue;
-		r = store_path(s, i, rel);
-		if (!r)
-			r = stamp_file(root->fd, rel, &out[i]);
+		if (root)
+			r = stamp_file(s, i, root->fd, &out[i]);
 	}
 	if (root)
 		fdcache_put(s->cache, root);

@@ -1,5 +1,6 @@
 #include "engine/torrent.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -372,6 +373,23 @@ static void tick_peers(struct torrent *t, int64_t now_ms)
 	rate_tick(&t->up, now_ms, true);
 }
 
+/* Somebody deleted or cut a file under us: no bit is believed any more, and
+ * what is still right is found again. Other troubles are told. */
+static void look_at_store(struct torrent *t)
+{
+	char what[sizeof(t->error) - 40];
+	int r = store_problem(t->store, what, sizeof(what));
+
+	if (!r)
+		return;
+	if (r == -ENODATA) {
+		log_warn("%s: %s, hashing all of it again", t->name, what);
+		torrent_check(t);
+	} else {
+		torrent_set_error(t, r, what);
+	}
+}
+
 void torrent_tick(struct torrent *t, int64_t now_ms)
 {
 	if (t->is_closing)
@@ -385,6 +403,8 @@ void torrent_tick(struct torrent *t, int64_t now_ms)
 		t->rate_ms = now_ms;
 		tick_peers(t, now_ms);
 		torrent_meta_tick(t, now_ms);
+		if (t->store && (t->is_ready || t->check))
+			look_at_store(t);
 		if (t->is_ready)
 			torrent_rechoke_tick(t, now_ms);
 	}

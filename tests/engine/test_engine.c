@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/mem.h"
 #include "tests/engine/swarm_rig.h"
@@ -146,6 +147,34 @@ static void test_restart__keeps_what_was_fetched(void **state)
 	rig_end(&rig);
 }
 
+static void test_deleted_file__is_fetched_again(void **state)
+{
+	char path[200];
+	uint8_t byte;
+
+	rig_start(&rig);
+	start_seed(8 * MIB, 65536);
+	node_start(&leech, &rig, "b", false, FILL_TORRENT, true);
+	node_add(&leech, rig_metainfo(&rig, "a", "film", 65536));
+	node_connect(&leech, &seed);
+	assert_true(rig_until(&rig, &leech.is_complete, 20000));
+	node_stop(&leech);
+	/* The bits count because of the stamp; then somebody takes the file. */
+	node_start(&leech, &rig, "b", false, FILL_TORRENT, true);
+	assert_true(rig_until(&rig, &leech.is_complete, 5000));
+	snprintf(path, sizeof(path), "%s/b/film", rig.dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(store_read(torrent_store(leech.torrent), 0, &byte, 1),
+			 -ENODATA);
+	leech.is_complete = false;
+	node_connect(&leech, &seed);
+	assert_true(rig_until(&rig, &leech.is_complete, 20000));
+	assert_true(rig_same(&rig, "a", "b", "film"));
+	node_stop(&leech);
+	node_stop(&seed);
+	rig_end(&rig);
+}
+
 static void test_magnet__resolves_and_downloads(void **state)
 {
 	struct metainfo *mi;
@@ -179,6 +208,7 @@ int main(void)
 		cmocka_unit_test(test_want__fetches_the_piece_and_no_more),
 		cmocka_unit_test(test_want__nobody_to_ask_is_enodata),
 		cmocka_unit_test(test_restart__keeps_what_was_fetched),
+		cmocka_unit_test(test_deleted_file__is_fetched_again),
 		cmocka_unit_test(test_magnet__resolves_and_downloads),
 	};
 
