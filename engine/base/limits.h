@@ -80,3 +80,6 @@
 #define LIMIT_TORRENTS		  10000	      /* in one library */
 #define LIMIT_CONTROL_LINE_BYTES  (128u << 10) /* a request to the control socket */
 #define LIMIT_CONTROL_CLIENTS	  32
+#define LIMIT_INCOMING		  64	      /* files being written to torrents/ */
+#define LIMIT_INCOMING_BYTES	  (160u << 20) /* of all of them */
+#define LIMIT_SNAPSHOT_BYTES	  (256u << 20) /* status files that are open */

@@ -1,0 +1,223 @@
+/* What changes the library: files made, written, renamed and removed in
+ * torrents/. Everything else is refused: EROFS inside a torrent, EPERM in the
+ * folders of the library. */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <linux/fs.h>
+#include <string.h>
+
+#include "engine/base/log.h"
+#include "fs/incoming.h"
+
+/* 0 if REQ may change names in PARENT, and that is torrents/. */
+static int may_change(fuse_req_t req, fuse_ino_t parent)
+{
+	struct mount *m = mount_of(req);
+	struct node dir;
+	int r = node_get(m, parent, &dir);
+
+	if (r < 0)
+		return -r;
+	if (node_is_content(&dir))
+		return EROFS;
+	if (dir.kind != INO_FIXED || dir.index != INO_TORRENTS)
+		return EPERM;
+	return mount_is_owner(m, req) ? 0 : EACCES;
+}
+
+static void refuse(fuse_req_t req, fuse_ino_t parent)
+{
+	int r = may_change(req, parent);
+
+	fuse_reply_err(req, r ? r : EPERM);
+}
+
+/* ---- making ---- */
+
+static int make_incoming(fuse_req_t req, fuse_ino_t parent, const char *name,
+			 struct node *out)
+{
+	struct mount *m = mount_of(req);
+	struct incoming *in;
+	int r = may_change(req, parent);
+
+	if (r)
+		return r;
+	if (strlen(name) > 255)
+		return ENAMETOOLONG;
+	in = incoming_by_name(m, name, strlen(name));
+	if (!in)
+		in = incoming_new(m, name);
+	if (!in)
+		return ENOSPC;
+	return -node_get(m, ino_make(INO_INCOMING, in->serial, 0), out);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       mode_t mode, struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct fuse_entry_param e = { 0 };
+	struct incoming *in;
+	struct handle *h;
+	struct node n;
+	int r = make_incoming(req, parent, name, &n);
+
+	if (r) {
+		fuse_reply_err(req, r);
+		return;
+	}
+	in = incoming_by_serial(m, n.id);
+	h = handle_new(m, n.ino, HANDLE_INCOMING);
+	h->incoming = in;
+	in->num_handles++;
+	timer_stop(&in->expiry);
+	e.ino = n.ino;
+	e.entry_timeout = node_entry_timeout(&n);
+	node_attr(m, &n, &e.attr);
+	fi->fh = h->fh;
+	fi->direct_io = 1;
+	if (fuse_reply_create(req, &e, fi) == -ENOENT)
+		handle_free(m, h);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	      dev_t rdev)
+{
+	struct node n;
+	int r = S_ISREG(mode) ? make_incoming(req, parent, name, &n) : EPERM;
+
+	if (r)
+		fuse_reply_err(req, r);
+	else
+		reply_entry(req, &n);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	refuse(req, parent);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
+		const char *name)
+{
+	refuse(req, parent);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
+	     const char *name)
+{
+	refuse(req, parent);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	refuse(req, parent);
+}
+
+/* chmod, touch and truncate of what is being written; other files stay as they
+ * are. */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		struct fuse_file_info *fi)
+{
+	struct mount *m = mount_of(req);
+	struct handle *h = fi ? handle_find(m, fi->fh) : NULL;
+	struct incoming *in = h ? h->incoming : NULL;
+	struct node n;
+	struct stat st;
+	int r = node_get(m, ino, &n);
+
+	if (!r && !in && n.kind == INO_INCOMING)
+		in = incoming_by_serial(m, n.id);
+	if (!r && !in)
+		r = -EROFS;
+	if (!r && !mount_is_owner(m, req))
+		r = -EACCES;
+	if (!r && to_set & FUSE_SET_ATTR_SIZE)
+		r = attr->st_size < 0 ?
+			    -EINVAL :
+			    incoming_resize(in, (uint64_t)attr->st_size);
+	if (r < 0) {
+		fuse_reply_err(req, -r);
+		return;
+	}
+	node_attr(m, &n, &st);
+	fuse_reply_attr(req, &st, node_attr_timeout(m, &n));
+}
+
+/* ---- removing ---- */
+
+/* Its data stays on disk: a person's bytes are deleted by a person, or by
+ * "weirctl rm --delete-data". */
+static void leave_library(struct mount *m, struct entry *e)
+{
+	log_info("torrent=%.8s removed by unlink", e->hash);
+	engine_remove(m->s->engine, e->torrent, false);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct mount *m = mount_of(req);
+	struct incoming *in;
+	struct entry *e;
+	struct node dir, n;
+	int r = may_change(req, parent);
+
+	if (!r)
+		r = -node_get(m, parent, &dir);
+	if (!r)
+		r = -node_child(m, &dir, name, &n);
+	if (!r && n.kind == INO_INCOMING) {
+		in = incoming_by_serial(m, n.id);
+		e = library_by_id(m->s->library, in->added_id);
+		incoming_remove(in);
+		if (e)
+			leave_library(m, e);
+	} else if (!r) {
+		leave_library(m, n.entry);
+	}
+	fuse_reply_err(req, r);
+}
+
+/* ---- renaming: the last step of rsync, install and editors ---- */
+
+static int rename_incoming(struct mount *m, struct incoming *in,
+			   const struct node *dir, const char *to,
+			   unsigned flags)
+{
+	struct node old;
+	bool is_taken = !node_child(m, dir, to, &old);
+
+	if (flags & ~(unsigned)RENAME_NOREPLACE)
+		return EINVAL;
+	if (is_taken && flags & RENAME_NOREPLACE)
+		return EEXIST;
+	if (is_taken && old.kind == INO_INCOMING && old.id != in->serial)
+		incoming_remove(incoming_by_serial(m, old.id));
+	incoming_rename(in, to);
+	return 0;
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+	       fuse_ino_t to_parent, const char *to_name, unsigned flags)
+{
+	struct mount *m = mount_of(req);
+	struct node dir, n;
+	int r = may_change(req, parent);
+
+	if (!r)
+		r = may_change(req, to_parent);
+	if (!r && strlen(to_name) > 255)
+		r = ENAMETOOLONG;
+	if (!r)
+		r = -node_get(m, parent, &dir);
+	if (!r)
+		r = -node_child(m, &dir, name, &n);
+	if (!r)
+		r = n.kind == INO_INCOMING ?
+			    rename_incoming(m, incoming_by_serial(m, n.id),
+					    &dir, to_name, flags) :
+			    EPERM;
+	fuse_reply_err(req, r);
+}

@@ -1,0 +1,327 @@
+/* The life of one read:
+ *
+ *   read_content --all here, page cache--> answered on the spot
+ *        | \
+ *        |  `--all here, cold--> WORKER: store_read --> answered in on_job
+ *        v                          ^        |
+ *     PARKED: struct want           |        +--fails: distrusted, again
+ *        |  bytes came: on_want ----+        |  PARKED; EIO the third time
+ *        |                                   v
+ *        +-- timeout, no source, stop: that error
+ *        +-- INTERRUPT, RELEASE: EINTR, the demand is dropped
+ *
+ * A request that spans here and missing waits for all of it: a short read
+ * before the end of a file would be legal with direct_io alone, and readers of
+ * fixed sizes take it for the end.
+ *
+ * Whoever answers takes the request out of the struct first; what is left of
+ * it is freed when its worker is back. The interrupt callback may run inside
+ * fuse_req_interrupt_func, with libfuse's lock on the request held: it only
+ * queues, and the loop answers on a later turn. */
+#include "fs/read.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/check.h"
+#include "engine/base/limits.h"
+#include "engine/base/log.h"
+
+#define DISTRUST_MAX 3 /* times that bytes we vouched for were not there */
+
+struct read {
+	struct want want; /* in the engine while is_parked */
+	struct list node; /* in handle->reads and so on */
+	struct list all;  /* in mount->reads */
+	struct list interrupted;
+	struct mount *m;
+	fuse_req_t req;	  /* NULL: answered */
+	struct handle *h; /* NULL: closed */
+	uint64_t off;	  /* in the torrent */
+	size_t len;
+	unsigned distrusted;
+	bool is_parked, is_starting;
+
+	struct job job;
+	bool is_at_worker;
+	struct store *store; /* reference, while at the worker */
+	uint8_t *buf;	     /* owned; the worker's answer */
+	int r;
+};
+
+void reads_init(struct mount *m)
+{
+	list_init(&m->reads);
+	list_init(&m->interrupted);
+}
+
+/* ---- answering ---- */
+
+static void leave_lists(struct read *rd)
+{
+	list_remove(&rd->node);
+	list_remove(&rd->interrupted);
+	rd->h = NULL;
+}
+
+static void read_free(struct read *rd)
+{
+	leave_lists(rd);
+	list_remove(&rd->all);
+	rd->m->num_reads--;
+	free(rd->buf);
+	free(rd);
+}
+
+/* Ends the request: R < 0 or the bytes in BUF. Frees RD unless a worker has
+ * it. */
+static void read_answer(struct read *rd, int r, const void *buf)
+{
+	fuse_req_t req = rd->req;
+
+	CHECK(req);
+	rd->req = NULL;
+	if (rd->is_parked)
+		torrent_cancel(&rd->want);
+	rd->is_parked = false;
+	if (r < 0)
+		(void)fuse_reply_err(req, -r); /* a dead request is no news */
+	else
+		(void)fuse_reply_buf(req, buf, rd->len);
+	if (rd->is_at_worker)
+		leave_lists(rd);
+	else if (!rd->is_starting)
+		read_free(rd);
+}
+
+/* ---- interrupts ---- */
+
+static void answer_interrupted(struct task *task)
+{
+	struct mount *m = container_of(task, struct mount, interrupt_task);
+	struct list *node;
+
+	m->is_interrupt_posted = false;
+	while ((node = list_pop_front(&m->interrupted)))
+		read_answer(list_entry(node, struct read, interrupted), -EINTR,
+			    NULL);
+}
+
+static void on_interrupt(fuse_req_t req, void *arg)
+{
+	struct read *rd = arg;
+	struct mount *m = rd->m;
+
+	list_remove(&rd->interrupted);
+	list_push_back(&m->interrupted, &rd->interrupted);
+	if (m->is_interrupt_posted)
+		return;
+	m->is_interrupt_posted = true;
+	m->interrupt_task.run = answer_interrupted;
+	loop_post(m->s->loop, &m->interrupt_task);
+}
+
+/* ---- at a worker ---- */
+
+static void read_run(struct job *job)
+{
+	struct read *rd = container_of(job, struct read, job);
+
+	/* Allocated here, so that as many buffers exist as workers run. */
+	rd->buf = malloc(rd->len);
+	rd->r = rd->buf ? store_read(rd->store, rd->off, rd->buf, rd->len) :
+			  -ENOMEM;
+}
+
+static void read_park(struct read *rd);
+
+static void read_failed(struct read *rd, int r)
+{
+	struct torrent *t;
+
+	if (!rd->h || !rd->h->entry) {
+		read_answer(rd, -ESTALE, NULL);
+		return;
+	}
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE) {
+		read_answer(rd, r, NULL); /* not the bytes' fault */
+		return;
+	}
+	t = rd->h->entry->torrent;
+	log_warn("torrent=%.8s: bytes %llu+%zu that should be here: %s",
+		 rd->h->entry->hash, (unsigned long long)rd->off, rd->len,
+		 strerror(-r));
+	torrent_distrust(t, rd->off, rd->len);
+	if (++rd->distrusted == DISTRUST_MAX)
+		read_answer(rd, -EIO, NULL);
+	else
+		read_park(rd);
+}
+
+static void on_job(struct job *job)
+{
+	struct read *rd = container_of(job, struct read, job);
+
+	rd->is_at_worker = false;
+	store_unref(rd->store);
+	if (!rd->req) {
+		read_free(rd); /* answered meanwhile */
+	} else if (rd->r < 0) {
+		free(rd->buf);
+		rd->buf = NULL;
+		read_failed(rd, rd->r);
+	} else {
+		read_answer(rd, 0, rd->buf);
+	}
+}
+
+static void read_submit(struct read *rd)
+{
+	rd->store = store_ref(torrent_store(rd->h->entry->torrent));
+	rd->is_at_worker = true;
+	rd->job.run = read_run;
+	rd->job.done = on_job;
+	worker_submit(rd->m->s->workers, LANE_DISK, &rd->job);
+}
+
+/* ---- here ---- */
+
+/* Bytes that are verified: from the page cache, or by a worker. */
+static void read_here(struct read *rd)
+{
+	struct mount *m = rd->m;
+	ssize_t n = store_read_now(torrent_store(rd->h->entry->torrent),
+				   rd->off, m->reply_buf, rd->len);
+
+	if (n == (ssize_t)rd->len)
+		read_answer(rd, 0, m->reply_buf);
+	else if (n == -EAGAIN)
+		read_submit(rd);
+	else
+		read_failed(rd, n < 0 ? (int)n : -EIO);
+}
+
+/* ---- parked ---- */
+
+static void on_want(struct want *w, int r)
+{
+	struct read *rd = container_of(w, struct read, want);
+
+	rd->is_parked = false;
+	if (r < 0)
+		read_answer(rd, r, NULL);
+	else
+		read_here(rd);
+}
+
+static void read_park(struct read *rd)
+{
+	struct entry *e = rd->h->entry;
+
+	/* A file that was complete when it was opened has no reader yet. */
+	if (!rd->h->reader)
+		rd->h->reader = torrent_open_reader(
+			e->torrent, rd->h->start, rd->h->start + rd->h->length);
+	rd->want.off = rd->off;
+	rd->want.len = rd->len;
+	rd->want.done = on_want;
+	rd->is_parked = true;
+	torrent_want(e->torrent, rd->h->reader, &rd->want);
+	if (rd->is_parked)
+		fuse_req_interrupt_func(rd->req, on_interrupt, rd);
+}
+
+static struct read *read_new(struct mount *m, fuse_req_t req, struct handle *h,
+			     uint64_t off, size_t len)
+{
+	struct read *rd = mem_alloc(sizeof(*rd));
+
+	rd->m = m;
+	rd->req = req;
+	rd->h = h;
+	rd->off = off;
+	rd->len = len;
+	list_push_back(&h->reads, &rd->node);
+	list_push_back(&m->reads, &rd->all);
+	list_init(&rd->interrupted);
+	m->num_reads++;
+	return rd;
+}
+
+/* A read that cannot be answered on the spot. */
+static void read_begin(struct read *rd, bool is_here)
+{
+	rd->is_starting = true; /* nothing below may free it */
+	if (is_here)
+		read_submit(rd);
+	else
+		read_park(rd);
+	rd->is_starting = false;
+	if (!rd->req && !rd->is_at_worker)
+		read_free(rd);
+}
+
+void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
+{
+	struct mount *m = mount_of(req);
+	struct torrent *t;
+	uint64_t start, left = off < h->length ? h->length - off : 0;
+	bool is_here;
+
+	if (!h->entry) {
+		fuse_reply_err(req, ESTALE);
+		return;
+	}
+	if (size > left)
+		size = (size_t)left;
+	if (size > MOUNT_MAX_IO)
+		size = MOUNT_MAX_IO; /* the kernel was told */
+	if (!size) {
+		fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	t = h->entry->torrent;
+	start = h->start + off;
+	if (h->reader)
+		reader_on_read(h->reader, start, size,
+			       loop_now_ms(m->s->loop));
+	is_here = torrent_has(t, start, size);
+	if (is_here) {
+		ssize_t n = store_read_now(torrent_store(t), start,
+					   m->reply_buf, size);
+
+		if (n == (ssize_t)size) {
+			fuse_reply_buf(req, (const char *)m->reply_buf, size);
+			return;
+		}
+	}
+	if (m->is_stopping)
+		fuse_reply_err(req, ESHUTDOWN);
+	else if (m->num_reads >= LIMIT_WANTS)
+		fuse_reply_err(req, ENOMEM);
+	else
+		read_begin(read_new(m, req, h, start, size), is_here);
+}
+
+/* ---- ending what waits ---- */
+
+void reads_drop_handle(struct mount *m, struct handle *h)
+{
+	struct list *node;
+
+	while ((node = list_pop_front(&h->reads))) {
+		struct read *rd = list_entry(node, struct read, node);
+
+		if (rd->req)
+			read_answer(rd, h->entry ? -EINTR : -ESTALE, NULL);
+	}
+}
+
+void reads_fail_all(struct mount *m, int r)
+{
+	list_foreach_safe(rd, &m->reads, struct read, all) {
+		if (rd->req)
+			read_answer(rd, r, NULL);
+	}
+}

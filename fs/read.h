@@ -1,0 +1,15 @@
+/* fs/read.h: the life of one read. See the top of read.c. Loop thread only. */
+#pragma once
+
+#include "fs/mount_private.h"
+
+void reads_init(struct mount *m);
+
+/* Answers REQ exactly once: now, from a worker's done, when the bytes came, on
+ * interrupt, timeout or stop. Takes REQ. */
+void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size);
+
+/* Everything of H that waits is answered EINTR. */
+void reads_drop_handle(struct mount *m, struct handle *h);
+/* Everything that waits is answered with -R. */
+void reads_fail_all(struct mount *m, int r);
