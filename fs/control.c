@@ -22,7 +22,7 @@
 
 #define SOCKET_NAME "control.sock"
 #define OUT_HIGH    (1u << 20) /* bytes */
-#define IDLE_S	    60
+#define IDLE_S      60
 
 struct control {
 	struct session *s; /* borrowed */
@@ -37,7 +37,7 @@ struct client {
 	struct control *control;
 	struct bufferevent *bev; /* owned, with its socket */
 	struct pending *pending; /* an answer is due; or NULL */
-	bool is_ended;		 /* the other side says no more */
+	bool is_ended;           /* the other side says no more */
 };
 
 /* An addition under way, which may outlive its client. */
@@ -82,8 +82,8 @@ static struct entry *find_torrent(struct client *c, json_t *request)
 {
 	const char *text =
 		json_string_value(json_object_get(request, "torrent"));
-	struct entry *e = text ? library_find(c->control->s->library, text) :
-				 NULL;
+	struct entry *e =
+		text ? library_find(c->control->s->library, text) : NULL;
 
 	if (!text)
 		reply_error(c, "which torrent?");
@@ -173,9 +173,9 @@ static void do_status(struct client *c, json_t *request)
 		if (!e)
 			return;
 	}
-	reply(c, json_pack("{s:b,s:o}", "ok", 1, "status",
-			   e ? status_torrent(e) :
-			       status_library(c->control->s)));
+	reply(c,
+	      json_pack("{s:b,s:o}", "ok", 1, "status",
+			e ? status_torrent(e) : status_library(c->control->s)));
 }
 
 static void do_peers(struct client *c, json_t *request)
@@ -193,9 +193,8 @@ static void client_do(struct client *c, const char *line, size_t len)
 		const char *name;
 		void (*fn)(struct client *c, json_t *request);
 	} commands[] = {
-		{ "add", do_add },	 { "rm", do_rm },
-		{ "ls", do_ls },	 { "status", do_status },
-		{ "peers", do_peers },
+		{ "add", do_add },       { "rm", do_rm },       { "ls", do_ls },
+		{ "status", do_status }, { "peers", do_peers },
 	};
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const char *name = json_string_value(json_object_get(request, "cmd"));
@@ -228,7 +227,8 @@ static void client_work(struct client *c)
 		client_do(c, line, len);
 		free(line);
 	}
-	if (!c->pending && evbuffer_get_length(in) >= LIMIT_CONTROL_LINE_BYTES &&
+	if (!c->pending &&
+	    evbuffer_get_length(in) >= LIMIT_CONTROL_LINE_BYTES &&
 	    !memchr(evbuffer_pullup(in, LIMIT_CONTROL_LINE_BYTES), '\n',
 		    LIMIT_CONTROL_LINE_BYTES))
 		c->is_ended = true; /* a line without end */

@@ -2,7 +2,8 @@
  * to a running mount. A line in is a JSON object, a line out its answer, in
  * order:
  *
- *   {"cmd":"add","source":TEXT}		{"ok":true,"name":..,"infohash":..}
+ *   {"cmd":"add","source":TEXT}
+ * {"ok":true,"name":..,"infohash":..}
  *   {"cmd":"rm","torrent":T,"delete_data":B}	{"ok":true}
  *   {"cmd":"ls"}				{"ok":true,"torrents":[..]}
  *   {"cmd":"status"[,"torrent":T]}		{"ok":true,"status":{..}}

@@ -122,10 +122,9 @@ static int fill_handle(struct mount *m, const struct node *n, struct handle *h)
 static int open_numbered(struct mount *m, const struct node *n, uint64_t fh,
 			 struct handle **out)
 {
-	struct handle *h = new_numbered(m, n->ino,
-					node_is_content(n) ? HANDLE_CONTENT :
-							     HANDLE_TEXT,
-					fh);
+	struct handle *h = new_numbered(
+		m, n->ino, node_is_content(n) ? HANDLE_CONTENT : HANDLE_TEXT,
+		fh);
 	int r = fill_handle(m, n, h);
 
 	if (r < 0)
@@ -158,8 +157,7 @@ void handle_free(struct mount *m, struct handle *h)
 	struct incoming *in = h->incoming;
 
 	reads_drop_handle(m, h);
-	if (h->reader)
-		reader_free(h->reader);
+	reader_free(h->reader);
 	m->handles.snapshot_bytes -= h->text.len;
 	buf_release(&h->text);
 	list_remove(&h->node);
@@ -174,11 +172,10 @@ void handles_drop_entry(struct mount *m, struct entry *entry)
 		list_foreach(h, &m->handles.buckets[i], struct handle, node) {
 			if (h->entry != entry)
 				continue;
+			h->entry = NULL; /* what waits is told ESTALE */
 			reads_drop_handle(m, h);
-			if (h->reader)
-				reader_free(h->reader);
+			reader_free(h->reader);
 			h->reader = NULL;
-			h->entry = NULL;
 		}
 	}
 }

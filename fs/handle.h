@@ -10,11 +10,15 @@
 
 struct handles {
 	struct list buckets[HANDLE_BUCKETS];
-	uint64_t next;		 /* number; begins at random in each run */
+	uint64_t next;           /* number; begins at random in each run */
 	uint64_t snapshot_bytes; /* of all texts */
 };
 
-enum handle_kind { HANDLE_CONTENT, HANDLE_TEXT, HANDLE_INCOMING };
+enum handle_kind {
+	HANDLE_CONTENT,
+	HANDLE_TEXT,
+	HANDLE_INCOMING
+};
 
 struct handle {
 	struct list node; /* in its bucket */
@@ -22,7 +26,7 @@ struct handle {
 	enum handle_kind kind;
 
 	/* content: LENGTH bytes of the torrent from START */
-	struct entry *entry; /* NULL: the torrent has left the library */
+	struct entry *entry;   /* NULL: the torrent has left the library */
 	struct reader *reader; /* NULL: all was here at open */
 	uint64_t start, length;
 	struct list reads; /* under way, read.c */

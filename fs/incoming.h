@@ -8,13 +8,13 @@ struct incoming {
 	struct list node; /* in mount->incoming */
 	struct mount *m;
 	int64_t serial; /* id in its inode number */
-	char *name;	/* owned; NULL: written over an existing file */
+	char *name;     /* owned; NULL: written over an existing file */
 	struct buf data;
 	int64_t created_s;
 	unsigned num_handles;
-	bool is_changed; /* since it was last handed to the session */
-	bool is_asked;	 /* the session has not answered */
-	int64_t added_id; /* the torrent it became, or 0 */
+	bool is_changed;     /* since it was last handed to the session */
+	bool is_asked;       /* the session has not answered */
+	int64_t added_id;    /* the torrent it became, or 0 */
 	struct list waiting; /* flushes that wait for the answer */
 	struct timer expiry;
 };

@@ -254,8 +254,9 @@ struct tree *entry_tree(struct entry *e)
 	if (!e->tree)
 		log_error("torrent=%.8s: no memory for its tree", e->hash);
 	else if (e->tree->num_skipped)
-		log_warn("torrent=%.8s: %u files with clashing paths are hidden",
-			 e->hash, e->tree->num_skipped);
+		log_warn(
+			"torrent=%.8s: %u files with clashing paths are hidden",
+			e->hash, e->tree->num_skipped);
 	return e->tree;
 }
 

@@ -13,7 +13,7 @@ struct entry {
 	char *name;    /* owned; unique in the library, one path element */
 	char hash[41]; /* infohash, lower-case hex */
 	bool has_metainfo;
-	struct tree *tree; /* owned; NULL until entry_tree */
+	struct tree *tree;          /* owned; NULL until entry_tree */
 	uint64_t torrent_file_size; /* bytes of NAME.torrent; 0: not known */
 	size_t torrent_file_urls;   /* that went into it */
 	struct entry *next_by_name; /* private */

@@ -23,8 +23,8 @@
 #include "fs/control.h"
 #include "fs/mount.h"
 
-#define EXIT_FAILED 1
-#define EXIT_USAGE  2
+#define EXIT_FAILED  1
+#define EXIT_USAGE   2
 #define HARD_STOP_MS 4800 /* whatever hangs, the process is gone by then */
 
 struct program {
@@ -61,10 +61,12 @@ static void usage(FILE *f)
 	      "  -o OPT,...     options, see below\n"
 	      "  -h, --help     this text\n"
 	      "  -V, --version  the version\n"
-	      "\n", f);
+	      "\n",
+	      f);
 	opts_print_help(f, true);
 	fputs("Exit status: 0 mounted, 1 failed, 2 wrong usage. See weirfs(1)."
-	      "\n", f);
+	      "\n",
+	      f);
 }
 
 /* A name that fstab needs where there is no source. */
@@ -93,8 +95,8 @@ static char *absolute(const char *path)
 		path = parent;
 	}
 	if (full) {
-		char *joined = mem_printf("%s/%s", strcmp(full, "/") ? full : "",
-					  path);
+		char *joined = mem_printf("%s/%s",
+					  strcmp(full, "/") ? full : "", path);
 
 		free(full);
 		full = joined;
@@ -111,9 +113,9 @@ static int take_positional(struct program *p, int argc, char **argv)
 		fprintf(stderr, "weirfs: no mount point; try weirfs --help\n");
 		return EXIT_USAGE;
 	}
-	p->point = !strncmp(argv[argc - 1], "/dev/fd/", 8) ?
-			   mem_strdup(argv[argc - 1]) :
-			   absolute(argv[argc - 1]);
+	p->point = !strncmp(argv[argc - 1], "/dev/fd/", 8)
+			   ? mem_strdup(argv[argc - 1])
+			   : absolute(argv[argc - 1]);
 	p->sources = mem_alloc_array((size_t)argc, sizeof(char *));
 	for (int i = optind; i < argc - 1; i++) {
 		if (is_no_source(argv[i]))
@@ -137,8 +139,8 @@ static int parse_args(struct program *p, int argc, char **argv)
 	char why[OPTS_WHY_SIZE];
 	int c, r = opts_read_config(&p->opts, why);
 
-	while (!r && (c = getopt_long(argc, argv, "o:fdhVnsv", longs, NULL)) !=
-			     -1) {
+	while (!r &&
+	       (c = getopt_long(argc, argv, "o:fdhVnsv", longs, NULL)) != -1) {
 		switch (c) {
 		case 'o':
 			r = opts_parse(&p->opts, optarg, why);
@@ -225,8 +227,9 @@ static void wait_for_child(pid_t pid, int fd)
 
 	if (read(fd, &byte, 1) != 1) {
 		(void)waitpid(pid, &status, 0);
-		byte = WIFEXITED(status) && WEXITSTATUS(status) ?
-			       (char)WEXITSTATUS(status) : EXIT_FAILED;
+		byte = WIFEXITED(status) && WEXITSTATUS(status)
+			       ? (char)WEXITSTATUS(status)
+			       : EXIT_FAILED;
 	}
 	_exit(byte);
 }
@@ -415,12 +418,13 @@ static int run(struct program *p)
 
 int main(int argc, char **argv)
 {
+	static const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct program p = { .ready_fd = -1 };
 	int r;
 
 	log_start("weirfs", LOG_LEVEL_INFO);
 	opts_init(&p.opts);
-	(void)signal(SIGPIPE, SIG_IGN);
+	(void)sigaction(SIGPIPE, &ignore, NULL);
 	r = parse_args(&p, argc, argv);
 	if (!r)
 		r = prepare(&p);

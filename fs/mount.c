@@ -29,13 +29,13 @@
 
 /* ---- INIT, by hand ---- */
 
-#define WIRE_OPCODE_INIT	1u /* at the first word: total length */
-#define WIRE_INIT		26u
-#define WIRE_IN_HEADER		40u
-#define WIRE_OUT_HEADER		16u
-#define WIRE_INIT_OUT		64u
-#define FLAG_INIT_EXT		(1ull << 30)
-#define FLAG_DIRECT_IO_MMAP	(1ull << 36)
+#define WIRE_OPCODE_INIT    1u /* at the first word: total length */
+#define WIRE_INIT           26u
+#define WIRE_IN_HEADER      40u
+#define WIRE_OUT_HEADER     16u
+#define WIRE_INIT_OUT       64u
+#define FLAG_INIT_EXT       (1ull << 30)
+#define FLAG_DIRECT_IO_MMAP (1ull << 36)
 
 static uint32_t word_at(const void *p, size_t i)
 {
@@ -192,15 +192,15 @@ static char *escape_option(const char *text)
 
 static char *mount_options(const struct opts *o, const char *source)
 {
-	const char *name = o->fsname ? o->fsname :
-			   source && strlen(source) <= FSNAME_MAX ?
-				       source : "weirfs";
+	const char *name = o->fsname                                ? o->fsname
+			   : source && strlen(source) <= FSNAME_MAX ? source
+								    : "weirfs";
 	char *fsname = escape_option(name);
 	char *subtype = escape_option(o->subtype ? o->subtype : "weirfs");
-	bool checks = o->default_permissions || o->allow_other ||
-		      o->allow_root;
-	const char *others = o->allow_other ? ",allow_other" :
-			     o->allow_root  ? ",allow_root" : "";
+	bool checks = o->default_permissions || o->allow_other || o->allow_root;
+	const char *others = o->allow_other  ? ",allow_other"
+			     : o->allow_root ? ",allow_root"
+					     : "";
 	char *all = mem_printf(
 		"max_read=%u,fsname=%s,subtype=%s,nosuid,nodev,noatime%s%s%s%s",
 		MOUNT_MAX_IO, fsname, subtype, o->is_exec ? "" : ",noexec",

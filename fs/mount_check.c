@@ -94,8 +94,8 @@ static int clear_stale(const char *point)
 	int status;
 
 	if (!geteuid())
-		return umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ?
-			       -errno : 0;
+		return umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 ? -errno
+									: 0;
 	if (!find_fusermount(program, sizeof(program)) ||
 	    posix_spawn(&pid, program, NULL, NULL, args, environ))
 		return -ENOENT;
@@ -116,13 +116,14 @@ static int check_stale(const struct opts *o, const char *point,
 		 o->subtype ? o->subtype : "weirfs");
 	if (!mounted_type(point, type, sizeof(type)) || strcmp(type, ours)) {
 		SAY("%.300s: a dead %s file system is mounted there; "
-		    "fusermount3 -uz it first", point,
-		    *type ? type : "FUSE");
+		    "fusermount3 -uz it first",
+		    point, *type ? type : "FUSE");
 		return -ENOTCONN;
 	}
 	if (clear_stale(point) < 0) {
 		SAY("%.300s: cannot clear away a dead mount; try fusermount3 "
-		    "-uz", point);
+		    "-uz",
+		    point);
 		return -ENOTCONN;
 	}
 	log_info("cleared a dead mount at %s", point);
@@ -138,7 +139,8 @@ static void warn_if_filled(const char *point)
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		log_warn("%s is not empty: what is in it is hidden while "
-			 "mounted", point);
+			 "mounted",
+			 point);
 		break;
 	}
 	if (d)
@@ -171,7 +173,8 @@ static int check_point(const struct opts *o, const char *point,
 	if (mounted_type(point, type, sizeof(type)) &&
 	    !strcmp(type, "fuse.weirfs")) {
 		SAY("%.300s: busy, weirfs is mounted there already; fusermount3"
-		    " -u %.100s first", point, point);
+		    " -u %.100s first",
+		    point, point);
 		return -EBUSY;
 	}
 	if (geteuid() && access(point, W_OK) < 0) {

@@ -11,14 +11,14 @@
 #include "fs/mount.h"
 #include "fs/node.h"
 
-#define MOUNT_MAX_IO	 (1u << 20) /* bytes; max_read and max_write */
-#define MOUNT_BACKGROUND 256	    /* requests the kernel may keep going */
+#define MOUNT_MAX_IO     (1u << 20) /* bytes; max_read and max_write */
+#define MOUNT_BACKGROUND 256        /* requests the kernel may keep going */
 #define MOUNT_CONGESTION 192
-#define MOUNT_READAHEAD	 1024 /* KiB, where we may set it */
+#define MOUNT_READAHEAD  1024 /* KiB, where we may set it */
 
 /* Seconds the kernel may believe us. Torrents never change, libraries do, and
  * how much of a file is here (st_blocks) does too. */
-#define TIMEOUT_TREE	3600.0
+#define TIMEOUT_TREE    3600.0
 #define TIMEOUT_LIBRARY 1.0
 
 struct mount {
@@ -38,7 +38,7 @@ struct mount {
 	struct handles handles;
 
 	/* read.c */
-	struct list reads;	 /* parked or at a worker */
+	struct list reads;       /* parked or at a worker */
 	struct list interrupted; /* to be answered EINTR from the loop */
 	struct task interrupt_task;
 	bool is_interrupt_posted;

@@ -88,8 +88,9 @@ static int fill(struct mount *m, struct node *n)
 {
 	switch (n->kind) {
 	case INO_FIXED:
-		return n->index >= INO_ROOT && n->index <= INO_METRICS ?
-			       0 : -ESTALE;
+		return n->index >= INO_ROOT && n->index <= INO_METRICS
+			       ? 0
+			       : -ESTALE;
 	case INO_INCOMING:
 		return incoming_by_serial(m, n->id) ? 0 : -ESTALE;
 	case INO_CONTENT:
@@ -133,8 +134,9 @@ uint64_t node_parent(const struct mount *m, const struct node *n)
 {
 	switch (n->kind) {
 	case INO_FIXED:
-		return n->index == INO_LIBRARY_JSON || n->index == INO_METRICS ?
-			       INO_WEIRFS : INO_ROOT;
+		return n->index == INO_LIBRARY_JSON || n->index == INO_METRICS
+			       ? INO_WEIRFS
+			       : INO_ROOT;
 	case INO_CONTENT:
 		if (n->index)
 			return ino_make(n->kind, n->id,
@@ -254,10 +256,10 @@ int node_child(struct mount *m, const struct node *dir, const char *name,
 	if (dir->kind == INO_FIXED)
 		return fixed_child(m, dir->index, name, out);
 	if (dir->kind == INO_HASH_DIR)
-		return strcmp(dir->entry->name, name) ?
-			       -ENOENT :
-			       make(m, INO_HASH_CONTENT, dir->id, TREE_ROOT,
-				    out);
+		return strcmp(dir->entry->name, name)
+			       ? -ENOENT
+			       : make(m, INO_HASH_CONTENT, dir->id, TREE_ROOT,
+				      out);
 	if (dir->kind == INO_STATUS_DIR) {
 		for (unsigned i = 0; i < ARRAY_LEN(status_names); i++) {
 			if (!strcmp(status_names[i].name, name))
@@ -375,8 +377,8 @@ static int list_fixed(struct mount *m, uint32_t dir, uint64_t at,
 
 	switch ((enum ino_fixed)dir) {
 	case INO_ROOT:
-		return m->single_id ? list_single(m, at, out, name) :
-				      list_fixed_names(m, dir, at, out, name);
+		return m->single_id ? list_single(m, at, out, name)
+				    : list_fixed_names(m, dir, at, out, name);
 	case INO_FILES:
 		return list_entries(m, INO_CONTENT, at, out, name, next);
 	case INO_BY_HASH:
@@ -411,8 +413,8 @@ int node_list(struct mount *m, const struct node *dir, uint64_t at,
 		const char *only = dir->entry->name;
 
 		put_name(name, only, strlen(only), "");
-		return at ? -ENOENT :
-			    make(m, INO_HASH_CONTENT, dir->id, TREE_ROOT, out);
+		return at ? -ENOENT
+			  : make(m, INO_HASH_CONTENT, dir->id, TREE_ROOT, out);
 	}
 	if (dir->kind == INO_STATUS_DIR) {
 		if (at >= ARRAY_LEN(status_names))
@@ -484,8 +486,8 @@ static void content_attr(const struct node *n, struct stat *st)
 	if (!f->length)
 		return;
 	/* Never 0 for a file with bytes: tar -S would take it for a hole. */
-	st->st_blocks = (blkcnt_t)(torrent_present(n->entry->torrent,
-						   f->offset, f->length) /
+	st->st_blocks = (blkcnt_t)(torrent_present(n->entry->torrent, f->offset,
+						   f->length) /
 				   512);
 	if (st->st_blocks < 8)
 		st->st_blocks = 8;
@@ -555,8 +557,8 @@ void node_attr(struct mount *m, const struct node *n, struct stat *st)
 		else if (n->kind == INO_HASH_DIR && n->entry->has_metainfo)
 			st->st_nlink +=
 				torrent_metainfo(n->entry->torrent)->is_multi;
-		st->st_mtime = n->entry ? torrent_added_s(n->entry->torrent) :
-					  library_changed_s(m->s->library);
+		st->st_mtime = n->entry ? torrent_added_s(n->entry->torrent)
+					: library_changed_s(m->s->library);
 	}
 	st->st_atime = st->st_ctime = st->st_mtime;
 }

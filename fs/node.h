@@ -12,8 +12,8 @@ struct mount;
 struct node {
 	uint64_t ino;
 	enum ino_kind kind;
-	uint32_t index;	     /* in the tree, or enum ino_fixed */
-	int64_t id;	     /* torrent or serial */
+	uint32_t index;      /* in the tree, or enum ino_fixed */
+	int64_t id;          /* torrent or serial */
 	struct entry *entry; /* of kinds that belong to a torrent */
 	struct tree *tree;   /* of content */
 };

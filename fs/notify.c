@@ -1,6 +1,7 @@
 /* Notifications wait for the kernel's locks, which a process may hold while it
  * waits for an answer of ours: so never on the loop. One thread sends them in
- * order; mount_stop waits until the last is out, while the loop still answers. */
+ * order; mount_stop waits until the last is out, while the loop still answers.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

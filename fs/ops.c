@@ -31,11 +31,11 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	/* Measured: splicing 1 MiB replies halves the rate; write-back hides
 	 * errors; and content never changes behind the kernel's back. */
-	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-				  FUSE_CAP_SPLICE_MOVE |
-				  FUSE_CAP_WRITEBACK_CACHE |
-				  FUSE_CAP_AUTO_INVAL_DATA |
-				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+	conn->want &=
+		~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+			    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE |
+			    FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS |
+			    FUSE_CAP_FLOCK_LOCKS);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 #endif

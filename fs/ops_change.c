@@ -54,8 +54,8 @@ static int make_incoming(fuse_req_t req, fuse_ino_t parent, const char *name,
 	return -node_get(m, ino_make(INO_INCOMING, in->serial, 0), out);
 }
 
-void op_create(fuse_req_t req, fuse_ino_t parent, const char *name,
-	       mode_t mode, struct fuse_file_info *fi)
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct fuse_entry_param e = { 0 };
@@ -135,9 +135,9 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	if (!r && !mount_is_owner(m, req))
 		r = -EACCES;
 	if (!r && to_set & FUSE_SET_ATTR_SIZE)
-		r = attr->st_size < 0 ?
-			    -EINVAL :
-			    incoming_resize(in, (uint64_t)attr->st_size);
+		r = attr->st_size < 0
+			    ? -EINVAL
+			    : incoming_resize(in, (uint64_t)attr->st_size);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -215,9 +215,9 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	if (!r)
 		r = -node_child(m, &dir, name, &n);
 	if (!r)
-		r = n.kind == INO_INCOMING ?
-			    rename_incoming(m, incoming_by_serial(m, n.id),
-					    &dir, to_name, flags) :
-			    EPERM;
+		r = n.kind == INO_INCOMING
+			    ? rename_incoming(m, incoming_by_serial(m, n.id),
+					      &dir, to_name, flags)
+			    : EPERM;
 	fuse_reply_err(req, r);
 }

@@ -24,8 +24,8 @@ static int open_for_writing(fuse_req_t req, const struct node *n,
 		return EACCES;
 	/* What is written over an existing file is a torrent like any other;
 	 * that file stays as it is. */
-	in = n->kind == INO_INCOMING ? incoming_by_serial(m, n->id) :
-				       incoming_new(m, NULL);
+	in = n->kind == INO_INCOMING ? incoming_by_serial(m, n->id)
+				     : incoming_new(m, NULL);
 	if (!in)
 		return ENOSPC;
 	if (fi->flags & O_TRUNC)
@@ -132,9 +132,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len,
 
 	if (h && h->incoming && off >= 0)
 		r = incoming_write(h->incoming,
-				   fi->flags & O_APPEND ?
-					   h->incoming->data.len :
-					   (uint64_t)off,
+				   fi->flags & O_APPEND ? h->incoming->data.len
+							: (uint64_t)off,
 				   bytes, len);
 	if (r < 0)
 		fuse_reply_err(req, -r);

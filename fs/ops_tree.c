@@ -169,12 +169,13 @@ static bool list_one(struct listing *l, const struct node *n, const char *name,
 			e.attr.st_mode = S_IFDIR;
 		else if (node_file(n) && node_file(n)->symlink)
 			e.attr.st_mode = S_IFLNK;
-		need = l->is_plus ?
-			       fuse_add_direntry_plus(l->req, l->buf + l->len,
-						      left, name, &e,
-						      (off_t)next) :
-			       fuse_add_direntry(l->req, l->buf + l->len, left,
-						 name, &e.attr, (off_t)next);
+		need = l->is_plus
+			       ? fuse_add_direntry_plus(l->req, l->buf + l->len,
+							left, name, &e,
+							(off_t)next)
+			       : fuse_add_direntry(l->req, l->buf + l->len,
+						   left, name, &e.attr,
+						   (off_t)next);
 	}
 	if (need > left)
 		return false;

@@ -59,8 +59,8 @@ static bool get_progress(struct mount *m, const struct node *n, struct buf *out)
 		buf_add_str(out, "1.0000"); /* nothing of it is missing */
 	else
 		buf_printf(out, "%.4f",
-			   total ? (double)(present * 10000 / total) / 10000 :
-				   0.0);
+			   total ? (double)(present * 10000 / total) / 10000
+				 : 0.0);
 	return true;
 }
 

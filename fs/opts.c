@@ -3,6 +3,7 @@
  * the user's file, the command line; the last word counts, lists add up. */
 #include "fs/opts.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -104,34 +105,71 @@ static const struct opts_key keys[] = {
 	{ "nopex", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "noutp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "notcp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "encryption", TYPE_CHECKED, TRAIT_INACTIVE, 0,
-	  "prefer|require|off", NULL },
+	{ "encryption", TYPE_CHECKED, TRAIT_INACTIVE, 0, "prefer|require|off",
+	  NULL },
 	{ "cache_size", TYPE_SIZE_CHECKED, TRAIT_INACTIVE, 0, "SIZE", NULL },
 	{ "seed_ratio", TYPE_CHECKED, TRAIT_INACTIVE, 0, "RATIO", NULL },
 	{ "publish_dir", TYPE_CHECKED, TRAIT_INACTIVE, 0, "DIR", NULL },
 	{ "publish_delay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "SECONDS", NULL },
 
-	/* mount(8), fstab and libfuse's own: nothing to do. The mount is
-	 * nosuid, nodev and noatime whatever they say. */
-#define IGNORED(name) { name, TYPE_IGNORED, TRAIT_HIDDEN, 0, NULL, NULL }
-	IGNORED("rw"), IGNORED("defaults"), IGNORED("dev"), IGNORED("nodev"),
-	IGNORED("suid"), IGNORED("nosuid"), IGNORED("noexec"),
-	IGNORED("atime"), IGNORED("noatime"), IGNORED("diratime"),
-	IGNORED("nodiratime"), IGNORED("relatime"), IGNORED("norelatime"),
-	IGNORED("strictatime"), IGNORED("nostrictatime"),
-	IGNORED("lazytime"), IGNORED("nolazytime"), IGNORED("sync"),
-	IGNORED("async"), IGNORED("dirsync"), IGNORED("mand"),
-	IGNORED("nomand"), IGNORED("silent"), IGNORED("loud"),
-	IGNORED("iversion"), IGNORED("noiversion"), IGNORED("symfollow"),
-	IGNORED("nosymfollow"), IGNORED("_netdev"), IGNORED("auto"),
-	IGNORED("noauto"), IGNORED("user"), IGNORED("nouser"),
-	IGNORED("users"), IGNORED("owner"), IGNORED("group"),
-	IGNORED("nofail"), IGNORED("comment"), IGNORED("nonempty"),
-	IGNORED("auto_unmount"), IGNORED("drop_privileges"),
-	IGNORED("max_read"), IGNORED("big_writes"), IGNORED("umask"),
-	IGNORED("rootcontext"), IGNORED("context"), IGNORED("fscontext"),
-	IGNORED("defcontext"), IGNORED("helper"), IGNORED("remount"),
-	IGNORED("bootwait"), IGNORED("nobootwait"),
+/* mount(8), fstab and libfuse's own: nothing to do. The mount is
+ * nosuid, nodev and noatime whatever they say. */
+#define IGNORED(name)                                                          \
+	{                                                                      \
+		name, TYPE_IGNORED, TRAIT_HIDDEN, 0, NULL, NULL                \
+	}
+	IGNORED("rw"),
+	IGNORED("defaults"),
+	IGNORED("dev"),
+	IGNORED("nodev"),
+	IGNORED("suid"),
+	IGNORED("nosuid"),
+	IGNORED("noexec"),
+	IGNORED("atime"),
+	IGNORED("noatime"),
+	IGNORED("diratime"),
+	IGNORED("nodiratime"),
+	IGNORED("relatime"),
+	IGNORED("norelatime"),
+	IGNORED("strictatime"),
+	IGNORED("nostrictatime"),
+	IGNORED("lazytime"),
+	IGNORED("nolazytime"),
+	IGNORED("sync"),
+	IGNORED("async"),
+	IGNORED("dirsync"),
+	IGNORED("mand"),
+	IGNORED("nomand"),
+	IGNORED("silent"),
+	IGNORED("loud"),
+	IGNORED("iversion"),
+	IGNORED("noiversion"),
+	IGNORED("symfollow"),
+	IGNORED("nosymfollow"),
+	IGNORED("_netdev"),
+	IGNORED("auto"),
+	IGNORED("noauto"),
+	IGNORED("user"),
+	IGNORED("nouser"),
+	IGNORED("users"),
+	IGNORED("owner"),
+	IGNORED("group"),
+	IGNORED("nofail"),
+	IGNORED("comment"),
+	IGNORED("nonempty"),
+	IGNORED("auto_unmount"),
+	IGNORED("drop_privileges"),
+	IGNORED("max_read"),
+	IGNORED("big_writes"),
+	IGNORED("umask"),
+	IGNORED("rootcontext"),
+	IGNORED("context"),
+	IGNORED("fscontext"),
+	IGNORED("defcontext"),
+	IGNORED("helper"),
+	IGNORED("remount"),
+	IGNORED("bootwait"),
+	IGNORED("nobootwait"),
 };
 static_assert(ARRAY_LEN(keys) <= 128, "see warn_inactive");
 
@@ -480,6 +518,8 @@ static int on_ini(void *arg, const char *section, const char *name,
 {
 	struct ini_reader *reader = arg;
 
+	if (reader->r < 0)
+		return 0; /* the first error is the one to tell */
 	if (*section && strcmp(section, "weirfs")) {
 		snprintf(reader->why, OPTS_WHY_SIZE, "unknown section [%s]",
 			 section);
@@ -492,7 +532,8 @@ static int on_ini(void *arg, const char *section, const char *name,
 
 int opts_read_file(struct opts *o, const char *path, char why[OPTS_WHY_SIZE])
 {
-	char reason[OPTS_WHY_SIZE] = "neither [section], comment nor key = value";
+	char reason[OPTS_WHY_SIZE] =
+		"neither [section], comment nor key = value";
 	struct ini_reader reader = { .o = o, .why = reason };
 	FILE *f = fopen(path, "re");
 	int line;
@@ -505,6 +546,7 @@ int opts_read_file(struct opts *o, const char *path, char why[OPTS_WHY_SIZE])
 	}
 #ifdef HAVE_INI_MAX_LINE
 	ini_use_stack = false;
+	ini_allow_realloc = true;
 	ini_max_line = 2 * LIMIT_URL_BYTES;
 #endif
 	line = ini_parse_file(f, on_ini, &reader);
@@ -535,8 +577,8 @@ static char *xdg_path(const char *variable, const char *fallback,
 
 int opts_read_config(struct opts *o, char why[OPTS_WHY_SIZE])
 {
-	char *mine = xdg_path("XDG_CONFIG_HOME", ".config",
-			      "weirfs/weirfs.conf");
+	char *mine =
+		xdg_path("XDG_CONFIG_HOME", ".config", "weirfs/weirfs.conf");
 	int r = opts_read_file(o, "/etc/weirfs.conf", why);
 
 	if (!r)

@@ -19,14 +19,14 @@ struct opts_list {
 struct opts {
 	char *state_dir, *data_dir; /* owned, absolute after opts_finish */
 	bool has_state, has_data;   /* given by the user */
-	uint16_t port;		    /* 0: first free of 6881..6889 */
+	uint16_t port;              /* 0: first free of 6881..6889 */
 	bool has_bind;
-	struct addr bind4, bind6; /* family 0: not that one */
-	struct opts_list peers;	  /* HOST:PORT */
-	struct opts_list trackers; /* URLs */
+	struct addr bind4, bind6;         /* family 0: not that one */
+	struct opts_list peers;           /* HOST:PORT */
+	struct opts_list trackers;        /* URLs */
 	struct addr announce4, announce6; /* announce_ip=; family 0: none */
-	uint64_t down_limit, up_limit;	  /* bytes/s; 0: none */
-	unsigned max_peers;		  /* 0: the engine's own limit */
+	uint64_t down_limit, up_limit;    /* bytes/s; 0: none */
+	unsigned max_peers;               /* 0: the engine's own limit */
 	enum fill_policy fill;
 	int64_t read_timeout_ms; /* 0: for ever */
 	bool is_single;

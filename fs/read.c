@@ -36,17 +36,18 @@ struct read {
 	struct list all;  /* in mount->reads */
 	struct list interrupted;
 	struct mount *m;
-	fuse_req_t req;	  /* NULL: answered */
+	fuse_req_t req;   /* NULL: answered */
 	struct handle *h; /* NULL: closed */
-	uint64_t off;	  /* in the torrent */
+	uint64_t off;     /* in the torrent */
 	size_t len;
 	unsigned distrusted;
 	bool is_parked, is_starting;
 
 	struct job job;
 	bool is_at_worker;
-	struct store *store; /* reference, while at the worker */
-	uint8_t *buf;	     /* owned; the worker's answer */
+	struct torrent *held; /* while at the worker */
+	struct store *store;  /* of it */
+	uint8_t *buf;         /* owned; the worker's answer */
 	int r;
 };
 
@@ -130,8 +131,8 @@ static void read_run(struct job *job)
 
 	/* Allocated here, so that as many buffers exist as workers run. */
 	rd->buf = malloc(rd->len);
-	rd->r = rd->buf ? store_read(rd->store, rd->off, rd->buf, rd->len) :
-			  -ENOMEM;
+	rd->r = rd->buf ? store_read(rd->store, rd->off, rd->buf, rd->len)
+			: -ENOMEM;
 }
 
 static void read_park(struct read *rd);
@@ -164,7 +165,7 @@ static void on_job(struct job *job)
 	struct read *rd = container_of(job, struct read, job);
 
 	rd->is_at_worker = false;
-	store_unref(rd->store);
+	torrent_release(rd->held);
 	if (!rd->req) {
 		read_free(rd); /* answered meanwhile */
 	} else if (rd->r < 0) {
@@ -178,7 +179,9 @@ static void on_job(struct job *job)
 
 static void read_submit(struct read *rd)
 {
-	rd->store = store_ref(torrent_store(rd->h->entry->torrent));
+	rd->held = rd->h->entry->torrent;
+	rd->store = torrent_store(rd->held);
+	torrent_hold(rd->held);
 	rd->is_at_worker = true;
 	rd->job.run = read_run;
 	rd->job.done = on_job;
@@ -284,8 +287,7 @@ void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
 	t = h->entry->torrent;
 	start = h->start + off;
 	if (h->reader)
-		reader_on_read(h->reader, start, size,
-			       loop_now_ms(m->s->loop));
+		reader_on_read(h->reader, start, size, loop_now_ms(m->s->loop));
 	is_here = torrent_has(t, start, size);
 	if (is_here) {
 		ssize_t n = store_read_now(torrent_store(t), start,

@@ -135,8 +135,8 @@ static int add_peer(struct session *s, const char *text,
 	l->s = s;
 	l->text = mem_strdup(text);
 	list_push_back(&s->lookups, &l->node);
-	l->resolve = resolve_start(s->loop, s->workers, host, port,
-				   on_resolved, l);
+	l->resolve =
+		resolve_start(s->loop, s->workers, host, port, on_resolved, l);
 	return 0;
 }
 
@@ -211,17 +211,19 @@ static void open_udp(struct session *s)
 static void open_trackers(struct session *s)
 {
 	const struct opts *o = s->opts;
-	struct tracker_config c = {
+	struct tracker_options options = {
 		.peerid = *engine_peerid(s->engine),
 		.port = engine_port(s->engine),
 		.announce_ip4 = o->announce4,
 		.announce_ip6 = o->announce6,
-		.bind4 = o->bind4,
-		.bind6 = o->bind6,
+		.bind4 = o->bind4.family ? &o->bind4 : NULL,
+		.bind6 = o->bind6.family ? &o->bind6 : NULL,
+		.trusted = (const char *const *)o->trackers.items,
+		.num_trusted = o->trackers.num,
 	};
 
 	s->trackers = tracker_client_new(s->loop, s->workers, s->http, s->udp,
-					 &c);
+					 &options);
 	engine_add_source(s->engine, tracker_client_source(s->trackers));
 	for (size_t i = 0; i < o->trackers.num; i++)
 		engine_add_tracker(s->engine, o->trackers.items[i]);
@@ -236,8 +238,7 @@ static int load(struct session *s, char why[SESSION_WHY_SIZE])
 			 s->opts->state_dir, strerror(-r));
 		return r;
 	}
-	for (struct torrent *t = engine_first(s->engine); t;
-	     t = engine_next(t))
+	for (struct torrent *t = engine_first(s->engine); t; t = engine_next(t))
 		library_put(s->library, t);
 	for (size_t i = 0; !r && i < s->opts->peers.num; i++)
 		r = add_peer(s, s->opts->peers.items[i], why);
@@ -306,9 +307,16 @@ static void finish_stop(struct session *s)
 	s->stopped(s->stopped_arg);
 }
 
-static void on_engine_stopped(void *arg)
+static void on_goodbyes_said(void *arg)
 {
 	finish_stop(arg);
+}
+
+static void on_engine_stopped(void *arg)
+{
+	struct session *s = arg;
+
+	tracker_client_drain(s->trackers, on_goodbyes_said, s);
 }
 
 static void on_stop_timer(struct timer *timer)

@@ -13,10 +13,10 @@
 #include "fs/opts.h"
 
 #define SESSION_WHY_SIZE 512
-#define SESSION_STOP_MS	 4000 /* what is not saved by then is given up */
+#define SESSION_STOP_MS  4000 /* what is not saved by then is given up */
 
 struct session_config {
-	bool is_flat;	   /* data/NAME instead of data/INFOHASH/NAME */
+	bool is_flat;      /* data/NAME instead of data/INFOHASH/NAME */
 	bool is_read_only; /* never writes to data */
 	bool is_stateless; /* remembers nothing */
 };
@@ -35,13 +35,13 @@ struct session {
 	struct tracker_client *trackers;
 	struct engine *engine;
 	struct library *library;
-	int64_t started_s;	   /* wall clock */
+	int64_t started_s;              /* wall clock */
 	char refusal[SESSION_WHY_SIZE]; /* what was refused last, and why */
 
 	/* private */
 	struct list listeners;
-	struct list adds;     /* sources under way, source.c */
-	struct list lookups;  /* of peer=, session.c */
+	struct list adds;    /* sources under way, source.c */
+	struct list lookups; /* of peer=, session.c */
 	bool is_stopping, is_stopped;
 	bool is_late; /* the engine could not end in time */
 	struct timer stop_timer;

@@ -28,7 +28,7 @@ struct add {
 	struct list node; /* in session->adds */
 	struct job job;
 	struct session *s;
-	char *path;	/* owned; to be read, or NULL */
+	char *path;     /* owned; to be read, or NULL */
 	uint8_t *bytes; /* owned */
 	size_t len;
 	struct http_request *request; /* under way */
@@ -89,7 +89,8 @@ static int read_file(const char *path, uint8_t **out, size_t *len,
 		r = -EBADMSG;
 		snprintf(why, SESSION_WHY_SIZE,
 			 "%.300s: not a file; a source is a .torrent, a magnet "
-			 "link, an infohash or a URL", path);
+			 "link, an infohash or a URL",
+			 path);
 		goto out;
 	}
 	do {
@@ -138,8 +139,8 @@ static int parse(const uint8_t *bytes, size_t len, struct metainfo **mi,
 		return -EBADMSG;
 	}
 	if (isxdigit(bytes[start]) ||
-	    (len - start > 7 && !strncasecmp((const char *)bytes + start,
-					     "magnet:", 7)))
+	    (len - start > 7 &&
+	     !strncasecmp((const char *)bytes + start, "magnet:", 7)))
 		return magnet_parse((const char *)bytes, len, magnet, why);
 	snprintf(why, SESSION_WHY_SIZE,
 		 "not a torrent (it begins with neither \"d\" nor "
@@ -169,8 +170,8 @@ char *source_instance(const char *text, char why[SESSION_WHY_SIZE])
 	if (!r) {
 		r = parse(bytes, len, &mi, &magnet, reason);
 		if (r < 0)
-			snprintf(why, SESSION_WHY_SIZE, "%.200s: %.300s",
-				 text, reason);
+			snprintf(why, SESSION_WHY_SIZE, "%.200s: %.300s", text,
+				 reason);
 	}
 	if (!r)
 		hex_encode(mi ? mi->infohash.b : magnet->infohash.b, 20, hex);
@@ -360,8 +361,8 @@ void session_add(struct session *s, const char *text, session_add_fn *done,
 		a->path = mem_strdup(text);
 		add_fetch(a);
 	} else {
-		a->path = mem_strdup(has_prefix(text, "file:///") ? text + 7 :
-								    text);
+		a->path = mem_strdup(has_prefix(text, "file:///") ? text + 7
+								  : text);
 		add_parse(a);
 	}
 }

@@ -211,9 +211,10 @@ void status_write_metrics(struct session *s, struct buf *out)
 	struct totals t = { 0 };
 
 	add_up(s, &t);
-	buf_printf(out, "# HELP weirfs_build_info Version of this program.\n"
-			"# TYPE weirfs_build_info gauge\n"
-			"weirfs_build_info{version=\"%s\"} 1\n",
+	buf_printf(out,
+		   "# HELP weirfs_build_info Version of this program.\n"
+		   "# TYPE weirfs_build_info gauge\n"
+		   "weirfs_build_info{version=\"%s\"} 1\n",
 		   WEIRFS_VERSION);
 	metric(out, "weirfs_start_time_seconds", "gauge",
 	       "When the process began, seconds since 1970.",
@@ -226,8 +227,8 @@ void status_write_metrics(struct session *s, struct buf *out)
 			   t.in_phase[i]);
 	metric(out, "weirfs_content_bytes", "gauge",
 	       "Bytes of all torrents with metadata.", t.sum.total_bytes);
-	metric(out, "weirfs_have_bytes", "gauge",
-	       "Bytes verified and here.", t.sum.have_bytes);
+	metric(out, "weirfs_have_bytes", "gauge", "Bytes verified and here.",
+	       t.sum.have_bytes);
 	metric(out, "weirfs_downloaded_bytes_total", "counter",
 	       "Payload bytes received, all sessions.", t.sum.downloaded);
 	metric(out, "weirfs_uploaded_bytes_total", "counter",
@@ -273,8 +274,7 @@ void status_present(struct entry *e, uint32_t node, uint64_t *present,
 	*total = p.total;
 }
 
-static void write_ranges(const struct bitfield *have,
-			 const struct metainfo *mi,
+static void write_ranges(const struct bitfield *have, const struct metainfo *mi,
 			 const struct metainfo_file *f, size_t max,
 			 struct buf *out)
 {
@@ -320,7 +320,7 @@ void status_write_have(struct entry *e, uint32_t node, size_t max,
 
 #define SVG_COLUMNS 64u
 #define SVG_CELLS   4096u /* more pieces share a cell */
-#define SVG_CELL    8u	  /* pixels */
+#define SVG_CELL    8u    /* pixels */
 
 /* 0 nothing, 1 some, 2 all of the pieces that share CELL are here. */
 static unsigned cell_level(const struct bitfield *have, uint32_t cell,
@@ -368,10 +368,11 @@ void status_write_svg(struct entry *e, struct buf *out)
 
 	for (uint32_t i = 0; i < cells; i++)
 		levels[i] = (uint8_t)cell_level(have, i, cells);
-	buf_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" "
-			"width=\"%u\" height=\"%u\">\n<title>%s: %u of %u "
-			"pieces</title>\n<rect width=\"100%%\" height=\"100%%\""
-			" fill=\"#e8e8e8\"/>\n",
+	buf_printf(out,
+		   "<svg xmlns=\"http://www.w3.org/2000/svg\" "
+		   "width=\"%u\" height=\"%u\">\n<title>%s: %u of %u "
+		   "pieces</title>\n<rect width=\"100%%\" height=\"100%%\""
+		   " fill=\"#e8e8e8\"/>\n",
 		   SVG_COLUMNS * SVG_CELL, rows ? rows * SVG_CELL : SVG_CELL,
 		   e->hash, have ? have->num_set : 0, pieces);
 	write_level(out, levels, cells, 1, "#9cc4e4");

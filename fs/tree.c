@@ -41,7 +41,7 @@ struct builder {
 	struct tree *tree;
 	size_t cap;
 	struct level levels[LIMIT_PATH_DEPTH + 1]; /* [0]: the root */
-	bool is_broken; /* no memory */
+	bool is_broken;                            /* no memory */
 };
 
 static unsigned path_byte(char c)
@@ -92,8 +92,9 @@ static uint32_t add_node(struct builder *b, uint32_t parent, uint32_t file,
 	if (t->num_nodes == b->cap) {
 		size_t cap = b->cap ? b->cap * 2 : 16;
 
-		n = cap >> INO_NODE_BITS ? NULL :
-			    reallocarray(t->nodes, cap, sizeof(*n));
+		n = cap >> INO_NODE_BITS
+			    ? NULL
+			    : reallocarray(t->nodes, cap, sizeof(*n));
 		if (!n) {
 			b->is_broken = true;
 			return TREE_NONE;
@@ -194,8 +195,8 @@ static bool build_folder(struct builder *b)
 	if (!is_sorted)
 		qsort_r(order, n, sizeof(*order), compare_paths,
 			(void *)(uintptr_t)mi);
-	b->levels[0].node = add_node(b, TREE_ROOT, TREE_DIR, mi->name,
-				     strlen(mi->name));
+	b->levels[0].node =
+		add_node(b, TREE_ROOT, TREE_DIR, mi->name, strlen(mi->name));
 	b->levels[0].last_child = TREE_NONE;
 	for (uint32_t i = 0; i < n && !b->is_broken; i++) {
 		if (!add_file(b, order[i]))
@@ -245,8 +246,8 @@ uint32_t tree_child(const struct tree *t, uint32_t dir, uint64_t i)
 {
 	const struct tree_node *d = &t->nodes[dir];
 
-	return i < d->num_children ? t->children[d->first_child + i] :
-				     TREE_NONE;
+	return i < d->num_children ? t->children[d->first_child + i]
+				   : TREE_NONE;
 }
 
 static int compare_name(const struct tree_node *n, const char *name, size_t len)

@@ -12,14 +12,14 @@
 #include "engine/metainfo.h"
 
 enum ino_kind {
-	INO_FIXED,	 /* node: enum ino_fixed; id 0 */
-	INO_CONTENT,	 /* files/NAME and below; node: of the tree */
-	INO_HASH_DIR,	 /* by-hash/INFOHASH */
+	INO_FIXED,        /* node: enum ino_fixed; id 0 */
+	INO_CONTENT,      /* files/NAME and below; node: of the tree */
+	INO_HASH_DIR,     /* by-hash/INFOHASH */
 	INO_HASH_CONTENT, /* by-hash/INFOHASH/NAME and below */
 	INO_TORRENT_FILE, /* torrents/NAME.torrent */
-	INO_MAGNET_FILE, /* torrents/NAME.magnet */
-	INO_STATUS_DIR,	 /* .weirfs/NAME */
-	INO_STATUS_JSON, /* .weirfs/NAME/status.json, and so on */
+	INO_MAGNET_FILE,  /* torrents/NAME.magnet */
+	INO_STATUS_DIR,   /* .weirfs/NAME */
+	INO_STATUS_JSON,  /* .weirfs/NAME/status.json, and so on */
 	INO_PEERS_JSON,
 	INO_PIECES_SVG,
 	INO_INCOMING, /* being written into torrents/; id: a serial number */
@@ -33,7 +33,7 @@ enum ino_fixed {
 	INO_BY_HASH,
 	INO_WEIRFS,
 	INO_LIBRARY_JSON, /* .weirfs/status.json */
-	INO_METRICS,	  /* .weirfs/metrics */
+	INO_METRICS,      /* .weirfs/metrics */
 };
 
 #define INO_NODE_BITS 28
@@ -44,13 +44,13 @@ uint64_t ino_make(enum ino_kind kind, int64_t id, uint32_t node);
 /* False: no number of ours. */
 bool ino_split(uint64_t ino, enum ino_kind *kind, int64_t *id, uint32_t *node);
 
-#define TREE_ROOT 0u	     /* NAME itself, file or folder */
+#define TREE_ROOT 0u         /* NAME itself, file or folder */
 #define TREE_NONE UINT32_MAX /* no such node */
 #define TREE_DIR  UINT32_MAX /* in `file`: a folder */
 
 struct tree_node {
 	uint32_t parent;
-	uint32_t file;	      /* index in mi->files, or TREE_DIR */
+	uint32_t file;        /* index in mi->files, or TREE_DIR */
 	uint32_t first_child; /* in children[] */
 	uint32_t num_children;
 	uint32_t num_folders; /* of them: folders, for nlink */
@@ -62,7 +62,7 @@ struct tree {
 	const struct metainfo *mi; /* borrowed, outlives the tree */
 	struct tree_node *nodes;   /* owned; [0] is the root */
 	uint32_t num_nodes;
-	uint32_t *children; /* owned; siblings stand together, by name */
+	uint32_t *children;   /* owned; siblings stand together, by name */
 	uint32_t num_skipped; /* files whose path clashes: not shown */
 };
 
