@@ -248,6 +248,7 @@ static int go_background(struct program *p)
 		wait_for_child(pid, fds[0]);
 	}
 	close(fds[0]);
+	log_set_level(LOG_LEVEL_WARN); /* a person hears of trouble only */
 	p->ready_fd = fds[1];
 	(void)setsid();
 	(void)!chdir("/");
@@ -263,6 +264,7 @@ static void tell_parent(struct program *p)
 		return;
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	log_to_syslog();
+	log_set_level(LOG_LEVEL_INFO);
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
 		(void)dup2(null, fd);
 	if (null > 2)

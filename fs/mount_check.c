@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,18 +148,31 @@ static void warn_if_filled(const char *point)
 		closedir(d);
 }
 
+/* stat may be answered from what the kernel remembers of a dead daemon;
+ * statfs asks it. */
+static int probe(const char *point, struct stat *st)
+{
+	struct statvfs fs;
+	char type[64] = "";
+
+	if (mounted_type(point, type, sizeof(type)) &&
+	    !strncmp(type, "fuse", 4) && statvfs(point, &fs) < 0)
+		return -errno;
+	return stat(point, st) < 0 ? -errno : 0;
+}
+
 static int check_point(const struct opts *o, const char *point,
 		       char why[SESSION_WHY_SIZE])
 {
 	char type[64] = "";
 	struct stat st;
-	int r = stat(point, &st) < 0 ? -errno : 0;
+	int r = probe(point, &st);
 
 	if (r == -ENOTCONN || r == -ECONNABORTED) {
 		r = check_stale(o, point, why);
 		if (r < 0)
 			return r;
-		r = stat(point, &st) < 0 ? -errno : 0;
+		r = probe(point, &st);
 	}
 	if (r == -ENOENT)
 		SAY("%.300s: no such folder; make it with mkdir", point);

@@ -16,8 +16,7 @@
 #define MOUNT_CONGESTION 192
 #define MOUNT_READAHEAD  1024 /* KiB, where we may set it */
 
-/* Seconds the kernel may believe us. Torrents never change, libraries do, and
- * how much of a file is here (st_blocks) does too. */
+/* Seconds the kernel may believe us. Torrents never change, libraries do. */
 #define TIMEOUT_TREE    3600.0
 #define TIMEOUT_LIBRARY 1.0
 
@@ -42,6 +41,7 @@ struct mount {
 	struct list interrupted; /* to be answered EINTR from the loop */
 	struct task interrupt_task;
 	bool is_interrupt_posted;
+	struct timer reaper; /* looks for readers that have died */
 	unsigned num_reads;
 
 	/* incoming.c */

@@ -483,14 +483,10 @@ static void content_attr(const struct node *n, struct stat *st)
 	}
 	st->st_mode = S_IFREG | (f->flags & FILE_EXEC ? 0555 : 0444);
 	st->st_size = (off_t)f->length;
-	if (!f->length)
-		return;
-	/* Never 0 for a file with bytes: tar -S would take it for a hole. */
-	st->st_blocks = (blkcnt_t)(torrent_present(n->entry->torrent, f->offset,
-						   f->length) /
-				   512);
-	if (st->st_blocks < 8)
-		st->st_blocks = 8;
+	/* Every byte counts, here or not: what looks sparse is copied without
+	 * its missing parts, and GNU tar -S, when a read fails, even writes
+	 * zeros and exits with 0. */
+	st->st_blocks = (st->st_size + 511) / 512;
 }
 
 static uint64_t torrent_file_size(struct entry *e)
@@ -563,16 +559,11 @@ void node_attr(struct mount *m, const struct node *n, struct stat *st)
 	st->st_atime = st->st_ctime = st->st_mtime;
 }
 
-double node_attr_timeout(struct mount *m, const struct node *n)
+double node_attr_timeout(const struct node *n)
 {
-	const struct metainfo_file *f = node_file(n);
-
-	if (!node_is_content(n))
-		return node_is_dir(n) ? TIMEOUT_LIBRARY : 0.0;
-	if (!f || !f->length ||
-	    torrent_has(n->entry->torrent, f->offset, f->length))
+	if (node_is_content(n))
 		return TIMEOUT_TREE;
-	return TIMEOUT_LIBRARY;
+	return node_is_dir(n) ? TIMEOUT_LIBRARY : 0.0;
 }
 
 double node_entry_timeout(const struct node *n)

@@ -36,5 +36,5 @@ const struct metainfo_file *node_file(const struct node *n);
 
 void node_attr(struct mount *m, const struct node *n, struct stat *out);
 /* Seconds the kernel may keep attributes and name. */
-double node_attr_timeout(struct mount *m, const struct node *n);
+double node_attr_timeout(const struct node *n);
 double node_entry_timeout(const struct node *n);

@@ -143,7 +143,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		return;
 	}
 	node_attr(m, &n, &st);
-	fuse_reply_attr(req, &st, node_attr_timeout(m, &n));
+	fuse_reply_attr(req, &st, node_attr_timeout(&n));
 }
 
 /* ---- removing ---- */

@@ -16,7 +16,7 @@ static void fill_entry(struct mount *m, const struct node *n,
 {
 	memset(e, 0, sizeof(*e));
 	e->ino = n->ino;
-	e->attr_timeout = node_attr_timeout(m, n);
+	e->attr_timeout = node_attr_timeout(n);
 	e->entry_timeout = node_entry_timeout(n);
 	node_attr(m, n, &e->attr);
 }
@@ -86,7 +86,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	node_attr(m, &n, &st);
 	if (h && h->ino == ino && h->kind == HANDLE_TEXT)
 		st.st_size = (off_t)h->text.len;
-	fuse_reply_attr(req, &st, node_attr_timeout(m, &n));
+	fuse_reply_attr(req, &st, node_attr_timeout(&n));
 }
 
 void op_readlink(fuse_req_t req, fuse_ino_t ino)

@@ -8,7 +8,12 @@
  *        |  bytes came: on_want ----+        |  PARKED; EIO the third time
  *        |                                   v
  *        +-- timeout, no source, stop: that error
- *        +-- INTERRUPT, RELEASE: EINTR, the demand is dropped
+ *        +-- INTERRUPT, RELEASE, the reader is dead: EINTR, no more demand
+ *
+ * The kernel sends INTERRUPT for read(2) of a direct_io file, but none for a
+ * page that a mapping needs: a killed reader is gone and its request stays,
+ * with the page locked under everyone who maps the file next, unkillable. So
+ * every quarter of a second we look whether the asking threads still exist.
  *
  * A request that spans here and missing waits for all of it: a short read
  * before the end of a file would be legal with direct_io alone, and readers of
@@ -21,14 +26,19 @@
 #include "fs/read.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
 
-#define DISTRUST_MAX 3 /* times that bytes we vouched for were not there */
+#define DISTRUST_MAX 3   /* times that bytes we vouched for were not there */
+#define REAP_MS      250 /* how often dead readers are looked for */
+#define REAP_MAX     128 /* of them looked at each time */
 
 struct read {
 	struct want want; /* in the engine while is_parked */
@@ -42,6 +52,7 @@ struct read {
 	size_t len;
 	unsigned distrusted;
 	bool is_parked, is_starting;
+	pid_t pid; /* the thread that asked; 0: in no view of ours */
 
 	struct job job;
 	bool is_at_worker;
@@ -50,12 +61,6 @@ struct read {
 	uint8_t *buf;         /* owned; the worker's answer */
 	int r;
 };
-
-void reads_init(struct mount *m)
-{
-	list_init(&m->reads);
-	list_init(&m->interrupted);
-}
 
 /* ---- answering ---- */
 
@@ -121,6 +126,53 @@ static void on_interrupt(fuse_req_t req, void *arg)
 	m->is_interrupt_posted = true;
 	m->interrupt_task.run = answer_interrupted;
 	loop_post(m->s->loop, &m->interrupt_task);
+}
+
+/* ---- readers that died ---- */
+
+static bool is_dead(pid_t pid)
+{
+	char path[32], text[256], *end;
+	ssize_t n;
+	int fd;
+
+	if (pid <= 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return n < 0 && errno == ESRCH;
+	text[n] = '\0';
+	end = strrchr(text, ')'); /* "PID (name) STATE ..." */
+	return end && end[1] == ' ' && (end[2] == 'Z' || end[2] == 'X');
+}
+
+static void on_reap(struct timer *timer)
+{
+	struct mount *m = container_of(timer, struct mount, reaper);
+	unsigned n = m->num_reads < REAP_MAX ? m->num_reads : REAP_MAX;
+
+	while (n--) {
+		struct read *rd = list_first(&m->reads, struct read, all);
+
+		list_remove(&rd->all);
+		list_push_back(&m->reads, &rd->all);
+		if (rd->is_parked && is_dead(rd->pid))
+			read_answer(rd, -EINTR, NULL);
+	}
+	if (m->num_reads)
+		timer_set_ms(&m->reaper, REAP_MS);
+}
+
+void reads_init(struct mount *m)
+{
+	list_init(&m->reads);
+	list_init(&m->interrupted);
+	timer_init(&m->reaper, m->s->loop, on_reap);
 }
 
 /* ---- at a worker ---- */
@@ -248,7 +300,9 @@ static struct read *read_new(struct mount *m, fuse_req_t req, struct handle *h,
 	list_push_back(&h->reads, &rd->node);
 	list_push_back(&m->reads, &rd->all);
 	list_init(&rd->interrupted);
-	m->num_reads++;
+	rd->pid = fuse_req_ctx(req)->pid;
+	if (!m->num_reads++)
+		timer_set_ms(&m->reaper, REAP_MS);
 	return rd;
 }
 
@@ -322,6 +376,7 @@ void reads_drop_handle(struct mount *m, struct handle *h)
 
 void reads_fail_all(struct mount *m, int r)
 {
+	timer_stop(&m->reaper);
 	list_foreach_safe(rd, &m->reads, struct read, all) {
 		if (rd->req)
 			read_answer(rd, r, NULL);
