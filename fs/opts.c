@@ -1,9 +1,8 @@
-/* Every key stands once in the table below: how its value is read, whether its
- * feature is built, and what --help says. Order of reading: /etc/weirfs.conf,
- * the user's file, the command line; the last word counts, lists add up. */
+/* What the keys of opts_keys.c do to a struct opts. Order of reading:
+ * /etc/weirfs.conf, the user's file, the command line; the last word counts,
+ * lists add up. */
 #include "fs/opts.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -15,163 +14,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-
-enum opts_type {
-	TYPE_PATH,
-	TYPE_TEXT,
-	TYPE_LIST,
-	TYPE_PORT,
-	TYPE_BIND,
-	TYPE_ADDR,
-	TYPE_SIZE,
-	TYPE_COUNT,
-	TYPE_SECONDS,
-	TYPE_FILL,
-	TYPE_UID,
-	TYPE_GID,
-	TYPE_FLAG,
-	TYPE_CHECKED, /* not active: any value */
-	TYPE_SIZE_CHECKED,
-	TYPE_IGNORED,
-};
-
-enum opts_trait {
-	TRAIT_INACTIVE = 1, /* accepted, its feature is not built yet */
-	TRAIT_MOUNT = 2,    /* means something to weirfs alone */
-	TRAIT_HIDDEN = 4,   /* not in --help */
-};
-
-struct opts_key {
-	const char *name;
-	enum opts_type type;
-	unsigned traits;
-	size_t at; /* offset in struct opts */
-	const char *arg, *help;
-};
-
-#define AT(field) offsetof(struct opts, field)
-
-static const struct opts_key keys[] = {
-	{ "state", TYPE_PATH, 0, AT(state_dir), "DIR",
-	  "what must be remembered; one process at a time" },
-	{ "data", TYPE_PATH, 0, AT(data_dir), "DIR", "where content is kept" },
-	{ "port", TYPE_PORT, 0, AT(port), "N",
-	  "TCP and UDP port (first free of 6881..6889)" },
-	{ "bind", TYPE_BIND, 0, 0, "ADDR",
-	  "local address; twice for IPv4 and IPv6" },
-	{ "peer", TYPE_LIST, 0, AT(peers), "HOST:PORT",
-	  "a peer for every torrent; may be repeated" },
-	{ "tracker", TYPE_LIST, 0, AT(trackers), "URL",
-	  "a tracker for every public torrent; may be repeated" },
-	{ "announce_ip", TYPE_ADDR, 0, 0, "ADDR",
-	  "address to tell trackers, for a seeder on their LAN" },
-	{ "fill", TYPE_FILL, 0, AT(fill), "POLICY",
-	  "none: fetch what is read; file; torrent: fetch all" },
-	{ "read_timeout", TYPE_SECONDS, 0, AT(read_timeout_ms), "SECONDS",
-	  "a read without progress fails then (120; 0: never)" },
-	{ "max_peers", TYPE_COUNT, 0, AT(max_peers), "N",
-	  "connections of the whole process" },
-	{ "down_limit", TYPE_SIZE, 0, AT(down_limit), "SIZE",
-	  "bytes a second, all torrents" },
-	{ "up_limit", TYPE_SIZE, 0, AT(up_limit), "SIZE",
-	  "bytes a second, all torrents" },
-	{ "single", TYPE_FLAG, TRAIT_MOUNT, AT(is_single), NULL,
-	  "the root holds the one SOURCE and nothing else" },
-	{ "allow_other", TYPE_FLAG, TRAIT_MOUNT, AT(allow_other), NULL,
-	  "other users may read" },
-	{ "allow_root", TYPE_FLAG, TRAIT_MOUNT, AT(allow_root), NULL,
-	  "root may read" },
-	{ "default_permissions", TYPE_FLAG, TRAIT_MOUNT,
-	  AT(default_permissions), NULL, "the kernel checks modes" },
-	{ "ro", TYPE_FLAG, TRAIT_MOUNT, AT(is_read_only), NULL,
-	  "nothing can be added or removed through the mount" },
-	{ "exec", TYPE_FLAG, TRAIT_MOUNT, AT(is_exec), NULL,
-	  "content may be executed (default: noexec)" },
-	{ "uid", TYPE_UID, TRAIT_MOUNT, AT(uid), "N", "owner of everything" },
-	{ "gid", TYPE_GID, TRAIT_MOUNT, AT(gid), "N", "group of everything" },
-	{ "fsname", TYPE_TEXT, TRAIT_MOUNT, AT(fsname), "NAME",
-	  "first field of /proc/mounts (the SOURCE)" },
-	{ "subtype", TYPE_TEXT, TRAIT_MOUNT, AT(subtype), "NAME",
-	  "type shown is fuse.NAME (weirfs)" },
-	{ "debug", TYPE_FLAG, TRAIT_MOUNT | TRAIT_HIDDEN, AT(is_debug), NULL,
-	  NULL },
-
-	/* The contract names these; their features come later. */
-	{ "bootstrap", TYPE_CHECKED, TRAIT_INACTIVE, 0, "HOST:PORT", NULL },
-	{ "overlay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "HOST:PORT", NULL },
-	{ "kenosis", TYPE_CHECKED, TRAIT_INACTIVE, 0, "0|1", NULL },
-	{ "nodht", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "nolsd", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "nopex", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "noutp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "notcp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
-	{ "encryption", TYPE_CHECKED, TRAIT_INACTIVE, 0, "prefer|require|off",
-	  NULL },
-	{ "cache_size", TYPE_SIZE_CHECKED, TRAIT_INACTIVE, 0, "SIZE", NULL },
-	{ "seed_ratio", TYPE_CHECKED, TRAIT_INACTIVE, 0, "RATIO", NULL },
-	{ "publish_dir", TYPE_CHECKED, TRAIT_INACTIVE, 0, "DIR", NULL },
-	{ "publish_delay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "SECONDS", NULL },
-
-/* mount(8), fstab and libfuse's own: nothing to do. The mount is
- * nosuid, nodev and noatime whatever they say. */
-#define IGNORED(name)                                                          \
-	{                                                                      \
-		name, TYPE_IGNORED, TRAIT_HIDDEN, 0, NULL, NULL                \
-	}
-	IGNORED("rw"),
-	IGNORED("defaults"),
-	IGNORED("dev"),
-	IGNORED("nodev"),
-	IGNORED("suid"),
-	IGNORED("nosuid"),
-	IGNORED("noexec"),
-	IGNORED("atime"),
-	IGNORED("noatime"),
-	IGNORED("diratime"),
-	IGNORED("nodiratime"),
-	IGNORED("relatime"),
-	IGNORED("norelatime"),
-	IGNORED("strictatime"),
-	IGNORED("nostrictatime"),
-	IGNORED("lazytime"),
-	IGNORED("nolazytime"),
-	IGNORED("sync"),
-	IGNORED("async"),
-	IGNORED("dirsync"),
-	IGNORED("mand"),
-	IGNORED("nomand"),
-	IGNORED("silent"),
-	IGNORED("loud"),
-	IGNORED("iversion"),
-	IGNORED("noiversion"),
-	IGNORED("symfollow"),
-	IGNORED("nosymfollow"),
-	IGNORED("_netdev"),
-	IGNORED("auto"),
-	IGNORED("noauto"),
-	IGNORED("user"),
-	IGNORED("nouser"),
-	IGNORED("users"),
-	IGNORED("owner"),
-	IGNORED("group"),
-	IGNORED("nofail"),
-	IGNORED("comment"),
-	IGNORED("nonempty"),
-	IGNORED("auto_unmount"),
-	IGNORED("drop_privileges"),
-	IGNORED("max_read"),
-	IGNORED("big_writes"),
-	IGNORED("umask"),
-	IGNORED("rootcontext"),
-	IGNORED("context"),
-	IGNORED("fscontext"),
-	IGNORED("defcontext"),
-	IGNORED("helper"),
-	IGNORED("remount"),
-	IGNORED("bootwait"),
-	IGNORED("nobootwait"),
-};
-static_assert(ARRAY_LEN(keys) <= 128, "see warn_inactive");
+#include "fs/opts_keys.h"
 
 void opts_init(struct opts *o)
 {
@@ -358,71 +201,12 @@ static bool set_value(struct opts *o, const struct opts_key *k,
 	case TYPE_FLAG:
 		return set_flag(at, value);
 	case TYPE_CHECKED:
-	case TYPE_IGNORED:
 		return true;
 	}
 	return false;
 }
 
 /* ---- keys ---- */
-
-/* How many letters must change to make B of A; both are short. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-	unsigned row[32], la = (unsigned)strlen(a), lb = (unsigned)strlen(b);
-
-	if (lb >= ARRAY_LEN(row) || la >= ARRAY_LEN(row))
-		return UINT_MAX;
-	for (unsigned j = 0; j <= lb; j++)
-		row[j] = j;
-	for (unsigned i = 1; i <= la; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= lb; j++) {
-			unsigned best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[lb];
-}
-
-static const struct opts_key *nearest_key(const char *name)
-{
-	const struct opts_key *best = &keys[0];
-	unsigned least = UINT_MAX;
-
-	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
-		unsigned d = edit_distance(name, keys[i].name);
-
-		if (d < least) {
-			least = d;
-			best = &keys[i];
-		}
-	}
-	return best;
-}
-
-static const struct opts_key *find_key(const char *name)
-{
-	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
-		if (!strcmp(name, keys[i].name))
-			return &keys[i];
-	}
-	return NULL;
-}
-
-/* fstab's private remarks: x-systemd.automount, x-gvfs-show, X-mount.mkdir */
-static bool is_remark(const char *key)
-{
-	return !strncmp(key, "x-", 2) || !strncmp(key, "X-", 2);
-}
 
 static bool takes_value(const struct opts_key *k)
 {
@@ -431,11 +215,11 @@ static bool takes_value(const struct opts_key *k)
 
 static void warn_inactive(struct opts *o, const struct opts_key *k)
 {
-	size_t i = (size_t)(k - keys);
+	uint64_t bit = 1ull << opts_key_index(k);
 
-	if (!(k->traits & TRAIT_INACTIVE) || o->warned[i / 64] >> i % 64 & 1)
+	if (!(k->traits & TRAIT_INACTIVE) || o->warned & bit)
 		return;
-	o->warned[i / 64] |= 1ull << i % 64;
+	o->warned |= bit;
 	log_warn("option %s is accepted but not active in this version",
 		 k->name);
 }
@@ -443,16 +227,16 @@ static void warn_inactive(struct opts *o, const struct opts_key *k)
 int opts_set(struct opts *o, const char *key, const char *value,
 	     char why[OPTS_WHY_SIZE])
 {
-	const struct opts_key *k = find_key(key);
+	const struct opts_key *k = opts_key_find(key);
 	char shown[64];
 
-	if (!k && is_remark(key))
+	if (!k && opts_key_is_ignored(key))
 		return 0;
 	log_vis(key, strlen(key), shown, sizeof(shown));
 	if (!k) {
 		snprintf(why, OPTS_WHY_SIZE,
 			 "unknown option \"%s\"; did you mean \"%s\"?", shown,
-			 nearest_key(key)->name);
+			 opts_key_nearest(key)->name);
 		return -EINVAL;
 	}
 	if (takes_value(k) && !value) {
@@ -469,9 +253,9 @@ int opts_set(struct opts *o, const char *key, const char *value,
 			 shown, bad, k->arg ? k->arg : "yes or no");
 		return -EINVAL;
 	}
-	if (k->type == TYPE_PATH && k->at == AT(state_dir))
+	if (k->type == TYPE_PATH && k->at == offsetof(struct opts, state_dir))
 		o->has_state = true;
-	if (k->type == TYPE_PATH && k->at == AT(data_dir))
+	if (k->type == TYPE_PATH && k->at == offsetof(struct opts, data_dir))
 		o->has_data = true;
 	warn_inactive(o, k);
 	return 0;
@@ -659,55 +443,4 @@ int opts_finish(struct opts *o, const char *instance, char why[OPTS_WHY_SIZE])
 		addr_parse("::", 0, &o->bind6);
 	}
 	return 0;
-}
-
-/* ---- help ---- */
-
-static void print_key(FILE *f, const struct opts_key *k)
-{
-	char left[32];
-
-	snprintf(left, sizeof(left), "%s%s%s", k->name, k->arg ? "=" : "",
-		 k->arg ? k->arg : "");
-	fprintf(f, "  %-22s %s\n", left, k->help);
-}
-
-static void print_inactive(FILE *f)
-{
-	unsigned column = 80;
-
-	fprintf(f, "Accepted, not active in this version:");
-	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
-		unsigned n = (unsigned)strlen(keys[i].name) + 1;
-
-		if (!(keys[i].traits & TRAIT_INACTIVE))
-			continue;
-		if (column + n > 78) {
-			fputs("\n ", f);
-			column = 1;
-		}
-		fprintf(f, " %s", keys[i].name);
-		column += n;
-	}
-	fputs("\nSIZE takes the suffixes K, M, G, T (powers of 1024).\n", f);
-}
-
-void opts_print_help(FILE *f, bool is_mount)
-{
-	fputs("Options for -o, with commas between them:\n", f);
-	for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
-		const struct opts_key *k = &keys[i];
-
-		if (k->help && (is_mount || !(k->traits & TRAIT_MOUNT)))
-			print_key(f, k);
-	}
-	print_inactive(f);
-	fputs("The same keys stand, one KEY = VALUE a line, in "
-	      "/etc/weirfs.conf and in\n"
-	      "~/.config/weirfs/weirfs.conf. Default folders of a user: "
-	      "state in\n"
-	      "~/.local/state/weirfs, data in ~/.local/share/weirfs; of root: "
-	      "/var/lib/weirfs\n"
-	      "and its folder data. With state=DIR alone, data is DIR/data.\n",
-	      f);
 }

@@ -39,7 +39,7 @@ struct opts {
 	gid_t gid;
 	char *fsname, *subtype; /* owned, or NULL */
 
-	uint64_t warned[2]; /* one bit per key: an inactive key warns once */
+	uint64_t warned; /* one bit per key: an inactive key warns once */
 };
 
 #define OPTS_WHY_SIZE 256
