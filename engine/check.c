@@ -136,13 +136,22 @@ static void filter_run(struct job *job)
 {
 	struct filter_job *f = container_of(job, struct filter_job, job);
 	const struct layout *l = &f->torrent->mi->layout;
+	uint64_t run_end = 0; /* bytes before it are known to be allocated,
+			       * from the piece at hand on */
 
 	for (uint32_t i = 0; i < l->num_pieces; i++) {
-		if (bitfield_has(&f->pieces, i) &&
-		    !store_is_allocated(f->torrent->store,
-					layout_piece_start(l, i),
-					layout_piece_size(l, i)))
-			bitfield_clear(&f->pieces, i);
+		uint64_t at = layout_piece_start(l, i);
+		uint64_t end = at + layout_piece_size(l, i);
+
+		while (at < end && bitfield_has(&f->pieces, i)) {
+			if (run_end <= at)
+				run_end = store_allocated_to(f->torrent->store,
+							     at);
+			if (run_end <= at)
+				bitfield_clear(&f->pieces, i);
+			else
+				at = run_end < end ? run_end : end;
+		}
 	}
 }
 

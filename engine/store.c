@@ -483,29 +483,39 @@ ssize_t store_read_now(struct store *s, uint64_t off, void *out, size_t len)
 	return (ssize_t)want;
 }
 
+uint64_t store_allocated_to(struct store *s, uint64_t off)
+{
+	struct extent e;
+	struct fdfile *f;
+	off_t hole;
+
+	if (!is_in_range(s, off, 1))
+		return off;
+	e = extent_at(s->mi, file_at(s->mi, off), off, SIZE_MAX);
+	if (e.is_hole)
+		return off + e.len;
+	if (store_hold_file(s, e.file, false, &f))
+		return off;
+	hole = lseek(f->fd, (off_t)e.off, SEEK_HOLE);
+	fdcache_put(s->cache, f);
+	if (hole <= (off_t)e.off)
+		return off;
+	return off + ((uint64_t)hole - e.off < e.len ? (uint64_t)hole - e.off
+						     : e.len);
+}
+
 bool store_is_allocated(struct store *s, uint64_t off, uint64_t len)
 {
-	uint32_t file;
+	uint64_t end = off + len;
 
 	if (!is_in_range(s, off, len))
 		return false;
-	file = file_at(s->mi, off);
-	while (len) {
-		struct extent e = extent_at(s->mi, file, off, (size_t)len);
-		struct fdfile *f;
-		off_t hole;
+	while (off < end) {
+		uint64_t to = store_allocated_to(s, off);
 
-		if (!e.is_hole) {
-			if (store_hold_file(s, e.file, false, &f))
-				return false;
-			hole = lseek(f->fd, (off_t)e.off, SEEK_HOLE);
-			fdcache_put(s->cache, f);
-			if (hole < 0 || (uint64_t)hole < e.off + e.len)
-				return false;
-		}
-		file = e.file;
-		off += e.len;
-		len -= e.len;
+		if (to == off)
+			return false;
+		off = to;
 	}
 	return true;
 }

@@ -45,6 +45,10 @@ int store_read(struct store *s, uint64_t off, void *out, size_t len);
  * know it, a plain read). LEN, or -EAGAIN: use a worker (also when the file is
  * not open yet); -errno. */
 ssize_t store_read_now(struct store *s, uint64_t off, void *out, size_t len);
+/* Worker. The end of the run of bytes that are allocated on disk from OFF on;
+ * OFF if that one is not. Ends at the end of a file at the latest. Finding it
+ * costs a walk over the run on some file systems: keep the answer. */
+uint64_t store_allocated_to(struct store *s, uint64_t off);
 /* Worker. Is every byte of the range allocated on disk? (SEEK_DATA; a hint.) */
 bool store_is_allocated(struct store *s, uint64_t off, uint64_t len);
 
