@@ -51,10 +51,12 @@ static void count_pieces(struct picker *p, const struct bitfield *have,
 			 int change)
 {
 	uint32_t n = p->layout.num_pieces;
-	bool is_bulk = have->num_set > BULK_PIECES;
 
-	if (is_bulk)
-		bands_make_dirty(p);
+	CHECK(have->num_bits == n);
+	if (have->num_set > BULK_PIECES) {
+		bands_add(p, have, change);
+		return;
+	}
 	for (uint32_t i = bitfield_next_set(have, 0, n); i < n;
 	     i = bitfield_next_set(have, i + 1, n)) {
 		if (change > 0)
@@ -278,7 +280,6 @@ static size_t take_open(struct picker *p, const struct picker_peer *peer,
 size_t picker_take_rarest(struct picker *p, const struct picker_peer *peer,
 			  size_t max, int64_t now_ms, struct block_ref *out)
 {
-	uint32_t from = 0;
 	size_t n;
 
 	if (!max || !p->num_wanted_left)
@@ -296,7 +297,7 @@ size_t picker_take_rarest(struct picker *p, const struct picker_peer *peer,
 
 		if (p->max_partials && p->num_partials >= p->max_partials)
 			break;
-		piece = bands_find(p, peer, &from);
+		piece = bands_find(p, peer);
 		if (piece == UINT32_MAX)
 			break;
 		got = picker_take(p, peer, piece, max - n, now_ms, out + n);
@@ -325,12 +326,10 @@ size_t picker_take_late(struct picker *p, const struct picker_peer *peer,
 /* Is there a wanted block that nobody was asked for and PEER could give? */
 static bool has_free_for(struct picker *p, const struct picker_peer *peer)
 {
-	uint32_t from = 0;
-
 	if (best_open(p, peer))
 		return true;
 	if (!peer->only)
-		return p->bands.num && bands_find(p, peer, &from) != UINT32_MAX;
+		return p->bands.num && bands_find(p, peer) != UINT32_MAX;
 	for (size_t i = 0; i < peer->num_only; i++)
 		if (is_candidate(p, peer, peer->only[i]) &&
 		    piece_is_in_bands(&p->pieces[peer->only[i]]))

@@ -7,7 +7,7 @@
  * bitfield with many bits would be as many swaps, so it only adds to the
  * counts and leaves a mark; the next one who asks pays for sorting, once.
  *
- * A piece that comes into a band takes a random place there, so that peers who
+ * A search goes through each band from a random place on, so that peers who
  * see the same rarity do not all fetch the same piece. */
 #include "engine/picker_private.h"
 
@@ -19,7 +19,7 @@
 #include "engine/base/mem.h"
 
 /* Places looked at before a search goes through the bits instead. */
-#define SEARCH_STEPS 2048
+#define SEARCH_STEPS 256
 /* Fitting pieces found through the bits among which the rarest is chosen. */
 #define SEARCH_SAMPLE 64
 /* Until this many pieces are here the choice is random, so that there is soon
@@ -59,6 +59,29 @@ void bands_release(struct picker *p)
 	free(p->bands.ends);
 }
 
+/* 64 bits from AT (a multiple of 64) on, as they lie in memory; zeros behind
+ * the end. */
+static uint64_t raw_bits(const struct bitfield *bf, uint32_t at)
+{
+	size_t len = bitfield_size(bf) - at / 8;
+	uint64_t bits = 0;
+
+	if (len >= sizeof(bits))
+		memcpy(&bits, bf->bytes + at / 8, sizeof(bits));
+	else
+		memcpy(&bits, bf->bytes + at / 8, len);
+	return bits;
+}
+
+/* The same, the bit of piece AT highest. */
+static uint64_t in_order(uint64_t raw)
+{
+	uint8_t bytes[sizeof(raw)];
+
+	memcpy(bytes, &raw, sizeof(raw));
+	return load_be64(bytes);
+}
+
 static void put(struct picker *p, uint32_t piece, uint32_t at)
 {
 	p->bands.order[at] = piece;
@@ -76,14 +99,6 @@ static void swap(struct picker *p, uint32_t a, uint32_t b)
 static uint32_t band_start(const struct bands *b, uint32_t band)
 {
 	return band ? b->ends[band - 1] : 0;
-}
-
-/* The piece at AT, which is in BAND, changes places with any of them. */
-static void shuffle_in(struct picker *p, uint32_t band, uint32_t at)
-{
-	uint32_t start = band_start(&p->bands, band);
-
-	swap(p, at, start + prng_below(&p->prng, p->bands.ends[band] - start));
 }
 
 static void grow(struct bands *b, uint32_t band)
@@ -118,7 +133,6 @@ void bands_insert(struct picker *p, uint32_t piece)
 	}
 	b->ends[band]++;
 	put(p, piece, hole);
-	shuffle_in(p, band, hole);
 }
 
 void bands_remove(struct picker *p, uint32_t piece)
@@ -138,6 +152,26 @@ void bands_remove(struct picker *p, uint32_t piece)
 	}
 }
 
+void bands_add(struct picker *p, const struct bitfield *have, int change)
+{
+	uint32_t n = p->layout.num_pieces;
+
+	p->bands.is_dirty = true;
+	for (uint32_t at = 0; at < n; at += 64) {
+		uint64_t bits = in_order(raw_bits(have, at));
+
+		for (; bits; bits &= bits - 1) {
+			uint32_t i = at + 63 - (uint32_t)__builtin_ctzll(bits);
+
+			if (i >= n)
+				continue;
+			CHECK(change > 0 ? p->pieces[i].num_peers < UINT16_MAX
+					 : p->pieces[i].num_peers > 0);
+			p->pieces[i].num_peers += (uint32_t)change;
+		}
+	}
+}
+
 void bands_more(struct picker *p, uint32_t piece)
 {
 	struct bands *b = &p->bands;
@@ -148,7 +182,6 @@ void bands_more(struct picker *p, uint32_t piece)
 		return;
 	grow(b, band + 1);
 	swap(p, pc->index, --b->ends[band]);
-	shuffle_in(p, band + 1, b->ends[band]);
 }
 
 void bands_fewer(struct picker *p, uint32_t piece)
@@ -160,34 +193,11 @@ void bands_fewer(struct picker *p, uint32_t piece)
 	if (b->is_dirty || !piece_is_in_bands(pc))
 		return;
 	swap(p, pc->index, b->ends[band - 1]++);
-	shuffle_in(p, band - 1, b->ends[band - 1] - 1);
 }
 
 void bands_make_dirty(struct picker *p)
 {
 	p->bands.is_dirty = true;
-}
-
-/* Behind the counting: a random order inside each band. */
-static void shuffle_all(struct picker *p)
-{
-	struct bands *b = &p->bands;
-	uint32_t at = 0;
-
-	for (uint32_t band = 0; band < b->num_bands; band++) {
-		uint32_t start = at;
-
-		for (; at < b->ends[band]; at++) {
-			uint32_t other =
-				start + prng_below(&p->prng, at - start + 1);
-			uint32_t piece = b->order[at];
-
-			b->order[at] = b->order[other];
-			b->order[other] = piece;
-		}
-	}
-	for (uint32_t i = 0; i < b->num; i++)
-		p->pieces[b->order[i]].index = i;
 }
 
 /* A counting sort. */
@@ -216,27 +226,7 @@ void bands_refresh(struct picker *p)
 	CHECK(sum == b->num);
 	for (uint32_t i = 0; i < p->layout.num_pieces; i++)
 		if (piece_is_in_bands(&p->pieces[i]))
-			b->order[b->ends[p->pieces[i].num_peers]++] = i;
-	shuffle_all(p);
-}
-
-/* 64 pieces from 8 * AT on that PEER has and that are needed, the first one in
- * the highest bit. */
-static uint64_t common_bits(const struct picker *p,
-			    const struct picker_peer *peer, size_t at)
-{
-	size_t len = bitfield_size(&p->unneeded) - at;
-	uint8_t have[8] = { 0 }, unneeded[8];
-
-	if (len > 8)
-		len = 8;
-	memset(unneeded, 0xff, sizeof(unneeded));
-	memcpy(unneeded, p->unneeded.bytes + at, len);
-	if (peer->is_seed)
-		memset(have, 0xff, sizeof(have));
-	else
-		memcpy(have, peer->have->bytes + at, len);
-	return load_be64(have) & ~load_be64(unneeded);
+			put(p, i, b->ends[p->pieces[i].num_peers]++);
 }
 
 /* The rarest of the first few that fit, from a random place on. */
@@ -247,16 +237,19 @@ static uint32_t find_by_bits(struct picker *p, const struct picker_peer *peer)
 	uint32_t best = UINT32_MAX, seen = 0;
 
 	for (uint32_t k = 0; k < words && seen < SEARCH_SAMPLE; k++) {
-		uint32_t at = (start + k) % words * 64;
-		uint64_t bits = common_bits(p, peer, at / 8);
+		uint32_t word =
+			start + k < words ? start + k : start + k - words;
+		uint64_t bits = ~raw_bits(&p->unneeded, word * 64);
 
-		for (; bits; bits &= ~(1ull << 63 >> __builtin_clzll(bits))) {
-			uint32_t i = at + (uint32_t)__builtin_clzll(bits);
+		if (!peer->is_seed)
+			bits &= raw_bits(peer->have, word * 64);
+		for (bits = bits ? in_order(bits) : 0; bits; bits &= bits - 1) {
+			uint32_t i = word * 64 + 63 -
+				     (uint32_t)__builtin_ctzll(bits);
 
-			/* The spare bits of the last byte are no piece. */
-			if (i >= p->layout.num_pieces)
-				break;
-			if (!piece_is_in_bands(&p->pieces[i]))
+			/* Spare bits are no piece. */
+			if (i >= p->layout.num_pieces ||
+			    !piece_is_in_bands(&p->pieces[i]))
 				continue;
 			seen++;
 			if (best == UINT32_MAX ||
@@ -267,33 +260,38 @@ static uint32_t find_by_bits(struct picker *p, const struct picker_peer *peer)
 	return best;
 }
 
-uint32_t bands_find(struct picker *p, const struct picker_peer *peer,
-		    uint32_t *from)
+/* A piece of [start, end) that PEER has, from a random place on. */
+static uint32_t find_in(struct picker *p, const struct picker_peer *peer,
+			uint32_t start, uint32_t end, uint32_t *steps)
+{
+	const uint32_t *order = p->bands.order;
+	uint32_t n = end - start, at = start + prng_below(&p->prng, n);
+
+	for (; n && *steps; n--, --*steps) {
+		if (picker_peer_has(peer, order[at]))
+			return order[at];
+		at = at + 1 < end ? at + 1 : start;
+	}
+	return UINT32_MAX;
+}
+
+uint32_t bands_find(struct picker *p, const struct picker_peer *peer)
 {
 	struct bands *b = &p->bands;
-	uint32_t first, end;
+	uint32_t steps = SEARCH_STEPS, found = UINT32_MAX;
+	/* What nobody but seeds has, only a seed can give. */
+	uint32_t band = p->num_seeds || peer->is_seed ? 0 : 1;
 
 	if (!b->num)
 		return UINT32_MAX;
 	bands_refresh(p);
-	/* What nobody but seeds has, only a seed can give. */
-	first = p->num_seeds || peer->is_seed ? 0 : b->ends[0];
-	if (p->num_here < RANDOM_PIECES && b->num > first) {
-		for (int i = 0; i < 16; i++) {
-			uint32_t at =
-				first + prng_below(&p->prng, b->num - first);
+	if (p->num_here < RANDOM_PIECES)
+		found = find_in(p, peer, 0, b->num, &steps);
+	for (; band < b->num_bands && found == UINT32_MAX && steps; band++) {
+		uint32_t start = band_start(b, band);
 
-			if (picker_peer_has(peer, b->order[at]))
-				return b->order[at];
-		}
+		if (start < b->ends[band])
+			found = find_in(p, peer, start, b->ends[band], &steps);
 	}
-	if (*from < first)
-		*from = first;
-	if (*from > b->num)
-		*from = b->num;
-	end = b->num - *from > SEARCH_STEPS ? *from + SEARCH_STEPS : b->num;
-	for (; *from < end; ++*from)
-		if (picker_peer_has(peer, b->order[*from]))
-			return b->order[*from];
-	return *from < b->num ? find_by_bits(p, peer) : UINT32_MAX;
+	return found == UINT32_MAX && !steps ? find_by_bits(p, peer) : found;
 }

@@ -98,12 +98,10 @@ void bands_fewer(struct picker *p, uint32_t piece);
 /* Everything may have changed: sorts again before the next use. */
 void bands_make_dirty(struct picker *p);
 void bands_refresh(struct picker *p);
-/*
- * The rarest piece that PEER has, or UINT32_MAX. *FROM is 0 at first; when
- * the piece found has left the bands, the next call goes on behind it.
- */
-uint32_t bands_find(struct picker *p, const struct picker_peer *peer,
-		    uint32_t *from);
+/* The same for all bits of HAVE, for CHANGE = 1 or -1; dirty afterwards. */
+void bands_add(struct picker *p, const struct bitfield *have, int change);
+/* The rarest piece in the bands that PEER has, or UINT32_MAX. */
+uint32_t bands_find(struct picker *p, const struct picker_peer *peer);
 bool piece_is_in_bands(const struct piece *pc);
 
 /* --- picker_partial.c: pieces in flight, and their blocks --- */

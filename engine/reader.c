@@ -154,7 +154,6 @@ void reader_on_read(struct reader *r, uint64_t off, uint64_t len,
 			return;
 		r->run = r->jump;
 		r->jump.bytes = 0;
-		r->window.cursor = 0; /* it was another place's */
 	}
 	if (r->class == READER_PROBE)
 		r->class = READER_STREAM;
@@ -197,7 +196,9 @@ static uint64_t takes_in(const struct reader *r, uint64_t ms)
 /* Computed from what is known each time, never patched. */
 static void set_window(struct reader *r)
 {
+	const struct piece_span none = { 0 };
 	const struct layout *l = &r->sched->layout;
+	uint32_t first;
 	uint64_t most = min_u64(WINDOW_MAX_BYTES,
 				LIMIT_PARTIAL_BYTES / 2 / r->sched->num_active);
 	uint64_t want = takes_in(r, WINDOW_MS), size;
@@ -211,10 +212,14 @@ static void set_window(struct reader *r)
 	if (size == most)
 		size = max_u64(size, l->piece_length + PIPELINE_BYTES);
 	if (r->run.next >= r->end) {
-		r->window.first = r->window.end = 0;
+		r->window = none;
 		return;
 	}
-	r->window.first = layout_piece_at(l, r->run.next);
+	first = layout_piece_at(l, r->run.next);
+	/* After a jump back the cursor is another place's. */
+	if (first < r->window.first)
+		r->window = none;
+	r->window.first = first;
 	r->window.end =
 		layout_piece_at(l, min_u64(r->run.next + size, r->end) - 1) + 1;
 }
@@ -240,7 +245,7 @@ static bool refresh(struct reader *r, int64_t now_ms)
 	    now_ms - r->read_ms > IDLE_MS)
 		r->class = READER_PROBE;
 	if (r->class == READER_PROBE)
-		r->window.first = r->window.end = 0;
+		r->window = (struct piece_span){ 0 };
 	else
 		set_window(r);
 	if (r->class == READER_PROBE && r->prefetch.first >= r->prefetch.end) {

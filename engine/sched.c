@@ -28,7 +28,8 @@
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 
-/* Pieces of a list of places; a want over more is kept apart. */
+/* Pieces of a list of places; a want over more, or over more than is urgent,
+ * is kept apart. */
 #define PLACE_PIECES 64
 /* What of a parked read comes before everything else. */
 #define URGENT_BYTES     (8u << 20)
@@ -120,10 +121,15 @@ void sched_free(struct sched *s)
 	free(s);
 }
 
+static uint32_t urgent_pieces(const struct sched *s)
+{
+	return URGENT_BYTES / s->layout.piece_length + 1;
+}
+
 void sched_park(struct sched *s, struct reader *r, struct want *w,
 		int64_t now_ms)
 {
-	uint32_t last;
+	uint32_t num;
 
 	CHECK(!w->sched);
 	w->sched = s;
@@ -133,8 +139,8 @@ void sched_park(struct sched *s, struct reader *r, struct want *w,
 	list_push_back(&s->wants, &w->node);
 	if (s->hungry == &s->wants)
 		s->hungry = &w->node;
-	last = w->span.end - 1;
-	if (last - w->span.first > PLACE_PIECES)
+	num = w->span.end - w->span.first;
+	if (num > PLACE_PIECES || num > urgent_pieces(s))
 		list_push_back(&s->long_wants, &w->place);
 	else
 		list_push_back(&s->places[w->span.first / PLACE_PIECES %
@@ -220,7 +226,7 @@ static bool each_over(struct sched *s, uint32_t piece,
 /* Where the urgent part of a want ends. */
 static uint32_t urgent_end(const struct sched *s, const struct want *w)
 {
-	uint32_t n = URGENT_BYTES / s->layout.piece_length + 1;
+	uint32_t n = urgent_pieces(s);
 
 	return w->span.end - w->span.first > n ? w->span.first + n
 					       : w->span.end;
@@ -425,7 +431,7 @@ static bool is_whole(const struct arrival *a, struct want *w)
 	for (i = layout_piece_at(&a->sched->layout, w->off);
 	     i < sp->end && picker_has(a->picker, i); i++)
 		;
-	sp->first = i;
+	sp->first = sp->cursor = i;
 	return i == sp->end;
 }
 

@@ -179,6 +179,238 @@ static void test_take__oldest_parked_read_first_then_windows(void **state)
 	teardown(&f);
 }
 
+static void count_one(void *arg, struct sched_route *route, struct block_ref b)
+{
+	++*(unsigned *)route->owner;
+}
+
+static void read_on(struct fixture *f, struct reader *r, uint64_t start,
+		    uint64_t len)
+{
+	for (uint64_t off = 0; off < len; off += 131072)
+		reader_on_read(r, start + off, 131072, f->now_ms);
+}
+
+static void test_take__readers_take_turns(void **state)
+{
+	struct block_ref out[64];
+	unsigned count[2] = { 0 };
+	struct reader *r[2];
+	struct fixture f;
+
+	setup(&f, MIB);
+	for (unsigned i = 0; i < 2; i++) {
+		r[i] = reader_new(f.s, 0, f.layout.total);
+		read_on(&f, r[i], i * 512ull * MIB, 16 * MIB);
+	}
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(take(&f, 1, out), 1);
+		count[out[0].piece >= 512]++;
+	}
+	assert_int_equal(count[0], 20);
+	assert_int_equal(take(&f, 64, out), 64);
+	assert_int_equal(out[0].piece / 512 + out[63].piece / 512, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(r[i]->class, READER_BULK);
+		reader_free(r[i]);
+	}
+	teardown(&f);
+}
+
+static void test_take__slow_peer_gets_the_far_end(void **state)
+{
+	struct picker_peer slow = { .id = 2, .is_seed = true, .is_slow = true };
+	struct block_ref out[64];
+	struct fixture f;
+	struct reader *r;
+	struct waiter w;
+
+	setup(&f, MIB);
+	r = reader_new(f.s, 0, f.layout.total);
+	read_on(&f, r, 0, 16 * MIB);
+	assert_int_equal(take(&f, 1, out), 1);
+	assert_int_equal(out[0].piece, 16);
+	assert_int_equal(sched_take(f.s, f.p, &slow, 1, f.now_ms, 0, out), 1);
+	assert_int_equal(out[0].piece, 16 + 64 - 1);
+	/* And of a parked read only what nobody took for a second. */
+	park(&f, NULL, &w, 500 * MIB, 1);
+	assert_int_equal(sched_take(f.s, f.p, &slow, 1, f.now_ms, 0, out), 1);
+	assert_int_equal(out[0].piece, 16 + 64 - 1);
+	f.now_ms += 1000;
+	assert_int_equal(sched_take(f.s, f.p, &slow, 1, f.now_ms, 0, out), 1);
+	assert_int_equal(out[0].piece, 500);
+	sched_cancel(&w.want);
+	reader_free(r);
+	teardown(&f);
+}
+
+static void test_jump__window_stays_until_it_is_sure(void **state)
+{
+	struct fixture f;
+	struct reader *r;
+
+	setup(&f, MIB);
+	r = reader_new(f.s, 0, f.layout.total);
+	read_on(&f, r, 0, 16 * MIB);
+	/* A look at the end, as players take for the index. */
+	reader_on_read(r, 1000 * MIB, 65536, f.now_ms);
+	assert_true(sched_is_demanded(f.s, 17, f.now_ms));
+	assert_false(sched_is_demanded(f.s, 1001, f.now_ms));
+	reader_on_read(r, 16 * MIB, 65536, f.now_ms);
+	assert_true(sched_is_demanded(f.s, 17, f.now_ms));
+	/* Twice there: it moved. */
+	reader_on_read(r, 300 * MIB, 65536, f.now_ms);
+	reader_on_read(r, 300 * MIB + 65536, 65536, f.now_ms);
+	assert_false(sched_is_demanded(f.s, 17, f.now_ms));
+	assert_true(sched_is_demanded(f.s, 301, f.now_ms));
+	/* And back, to where everything was skipped as asked for. */
+	fetch_all(&f);
+	reader_on_read(r, 200 * MIB, 65536, f.now_ms);
+	reader_on_read(r, 200 * MIB + 65536, 65536, f.now_ms);
+	assert_in_range(fetch_all(&f), 4 * 64, 80 * 64);
+	reader_free(r);
+	teardown(&f);
+}
+
+static void test_reader__ends_with_its_file(void **state)
+{
+	struct fixture f;
+	struct reader *r;
+
+	setup(&f, MIB);
+	r = reader_new(f.s, 10 * MIB, 20 * MIB + 1);
+	read_on(&f, r, 10 * MIB, 8 * MIB);
+	assert_true(sched_is_demanded(f.s, 20, f.now_ms));
+	assert_false(sched_is_demanded(f.s, 21, f.now_ms));
+	assert_int_equal(fetch_all(&f), 3 * 64);
+	read_on(&f, r, 18 * MIB, 2 * MIB);
+	reader_on_read(r, 20 * MIB, 1, f.now_ms);
+	assert_int_equal(fetch_all(&f), 0);
+	reader_free(r);
+	teardown(&f);
+}
+
+static void test_prefetch__comes_without_a_read(void **state)
+{
+	struct fixture f;
+	struct reader *r;
+
+	setup(&f, MIB);
+	r = reader_new(f.s, 100 * MIB, 200 * MIB);
+	assert_false(sched_is_interesting(f.s, f.p, &f.seed, f.now_ms));
+	reader_prefetch(r, 50 * MIB, 60 * MIB, f.now_ms);
+	assert_true(sched_is_interesting(f.s, f.p, &f.seed, f.now_ms));
+	f.now_ms += 100000;
+	assert_int_equal(fetch_all(&f), 10 * 64);
+	assert_false(sched_is_interesting(f.s, f.p, &f.seed, f.now_ms));
+	reader_prefetch(r, 300 * MIB, MIB, f.now_ms);
+	assert_int_equal(fetch_all(&f), 0);
+	reader_free(r);
+	teardown(&f);
+}
+
+static void test_interest__only_in_what_a_peer_has(void **state)
+{
+	struct picker_peer peer = { .id = 3 };
+	struct bitfield have;
+	struct fixture f;
+	struct waiter w;
+
+	setup(&f, MIB);
+	bitfield_init(&have, f.layout.num_pieces);
+	bitfield_set(&have, 7);
+	peer.have = &have;
+	park(&f, NULL, &w, 6 * MIB, MIB);
+	assert_true(sched_is_interesting(f.s, f.p, &f.seed, f.now_ms));
+	assert_false(sched_is_interesting(f.s, f.p, &peer, f.now_ms));
+	sched_cancel(&w.want);
+	park(&f, NULL, &w, 6 * MIB + 1, MIB);
+	assert_true(sched_is_interesting(f.s, f.p, &peer, f.now_ms));
+	assert_int_equal(fetch_all(&f), 128);
+	assert_int_equal(w.calls, 1);
+	bitfield_release(&have);
+	teardown(&f);
+}
+
+static void test_want__larger_than_everything(void **state)
+{
+	struct block_ref out[64];
+	struct waiter w[2];
+	struct fixture f;
+
+	/* A read of all of it does not hold up one that comes later. */
+	setup(&f, 16384);
+	park(&f, NULL, &w[0], 0, f.layout.total);
+	for (int i = 0; i < 9; i++)
+		assert_int_equal(take(&f, 64, out), 64);
+	assert_int_equal(out[63].piece, 9 * 64 - 1);
+	park(&f, NULL, &w[1], 900ull * MIB, 65536);
+	assert_int_equal(take(&f, 4, out), 4);
+	assert_int_equal(out[0].piece, 900 * 64);
+	for (int i = 0; i < 9 * 64 + 4; i++)
+		picker_on_lost(f.p, 1,
+			       (struct block_ref){
+				       i < 9 * 64 ? (uint32_t)i
+						  : 900 * 64 + (uint32_t)i % 4,
+				       0 });
+	f.now_ms += 2000;
+	assert_int_equal(fetch_all(&f), 65536);
+	assert_int_equal(w[0].calls + w[1].calls, 2);
+	teardown(&f);
+}
+
+static void test_assign__by_who_brings_it_first(void **state)
+{
+	struct sched_route routes[3];
+	unsigned count[3] = { 0 };
+	struct fixture f;
+	struct waiter w;
+
+	setup(&f, MIB);
+	park(&f, NULL, &w, 0, 1);
+	/* 10 ms a block; 40 ms a block; one that is busy for 5 s. */
+	for (uint32_t i = 0; i < 3; i++)
+		routes[i] = (struct sched_route){
+			.peer = { .id = i + 1, .is_seed = true },
+			.room = 100,
+			.ready_us = i == 2 ? 5000000 : 50000,
+			.block_us = i == 1 ? 40000 : 10000,
+			.owner = &count[i],
+		};
+	assert_int_equal(
+		sched_assign(f.s, f.p, routes, 3, f.now_ms, count_one, &f), 64);
+	assert_in_range(count[0], 50, 53);
+	assert_in_range(count[1], 11, 14);
+	assert_int_equal(count[2], 0);
+	sched_cancel(&w.want);
+	teardown(&f);
+}
+
+static void cancel_other(struct want *w, int r)
+{
+	struct waiter *waiter = container_of(w, struct waiter, want);
+
+	on_done(w, r);
+	/* The next of an array, whatever it is up to. */
+	sched_cancel(&waiter[1].want);
+}
+
+static void test_done__may_cancel_another_that_is_done(void **state)
+{
+	struct waiter w[3];
+	struct fixture f;
+
+	setup(&f, MIB);
+	for (int i = 0; i < 3; i++)
+		park(&f, NULL, &w[i], 0, 1);
+	w[0].want.done = cancel_other;
+	fetch_all(&f);
+	assert_int_equal(w[0].calls, 1);
+	assert_int_equal(w[1].calls, 0);
+	assert_int_equal(w[2].calls, 1);
+	teardown(&f);
+}
+
 static void test_tick__ends_what_gets_nothing(void **state)
 {
 	struct waiter w[3];
@@ -216,6 +448,15 @@ int main(void)
 		cmocka_unit_test(test_read__second_one_opens_the_window),
 		cmocka_unit_test(
 			test_take__oldest_parked_read_first_then_windows),
+		cmocka_unit_test(test_take__readers_take_turns),
+		cmocka_unit_test(test_take__slow_peer_gets_the_far_end),
+		cmocka_unit_test(test_jump__window_stays_until_it_is_sure),
+		cmocka_unit_test(test_reader__ends_with_its_file),
+		cmocka_unit_test(test_prefetch__comes_without_a_read),
+		cmocka_unit_test(test_interest__only_in_what_a_peer_has),
+		cmocka_unit_test(test_want__larger_than_everything),
+		cmocka_unit_test(test_assign__by_who_brings_it_first),
+		cmocka_unit_test(test_done__may_cancel_another_that_is_done),
 		cmocka_unit_test(test_tick__ends_what_gets_nothing),
 	};
 
