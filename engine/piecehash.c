@@ -1,0 +1,201 @@
+/* Each thread takes the next few pieces in a row, so that a disk sees long
+ * runs however small pieces are. Only the counters are shared. */
+#include "engine/piecehash.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/base/mem.h"
+
+#define RUN_BYTES (4u << 20) /* what a thread takes at a time, or a piece */
+#define READ_BYTES                                                             \
+	(256u << 10) /* stays in a core's cache while it is hashed             \
+		      */
+#define PROGRESS_MS 100
+
+struct run {
+	const struct piecehash *p; /* borrowed */
+	pthread_mutex_t lock;      /* held while p->piece() runs */
+	pthread_cond_t ended;      /* a thread is gone */
+	uint32_t next;             /* guarded by lock: first piece not taken */
+	uint64_t bytes;            /* guarded by lock */
+	unsigned num_running;      /* guarded by lock */
+	int r;                     /* guarded by lock; not 0: stop */
+};
+
+struct run_thread {
+	struct run *run;
+	unsigned index;
+	pthread_t id;
+};
+
+/* The next pieces to hash; false when there are none. */
+static bool take_pieces(struct run *run, uint32_t *first, uint32_t *end)
+{
+	const struct layout *l = &run->p->layout;
+	uint32_t count = RUN_BYTES / l->piece_length;
+	bool is_taken;
+
+	pthread_mutex_lock(&run->lock);
+	is_taken = !run->r && run->next < l->num_pieces;
+	if (is_taken) {
+		*first = run->next;
+		if (!count)
+			count = 1;
+		if (count > l->num_pieces - run->next)
+			count = l->num_pieces - run->next;
+		*end = run->next += count;
+	}
+	pthread_mutex_unlock(&run->lock);
+	return is_taken;
+}
+
+static int hash_piece(const struct run_thread *t, uint32_t piece,
+		      struct hasher *h, uint8_t *step, uint8_t hash[SHA1_LEN])
+{
+	const struct piecehash *p = t->run->p;
+	uint64_t off = layout_piece_start(&p->layout, piece);
+	uint32_t left = layout_piece_size(&p->layout, piece), n;
+	int r;
+
+	for (; left; left -= n, off += n) {
+		n = left < READ_BYTES ? left : READ_BYTES;
+		r = p->read(p->arg, t->index, off, step, n);
+		if (r < 0) {
+			hasher_reset(h);
+			return r;
+		}
+		hasher_update(h, step, n);
+	}
+	hasher_final(h, hash);
+	return 0;
+}
+
+/* Hands a piece over; false when the run is at an end. */
+static bool piece_done(struct run *run, uint32_t piece, int r,
+		       const uint8_t hash[SHA1_LEN])
+{
+	bool goes_on;
+
+	pthread_mutex_lock(&run->lock);
+	run->bytes += layout_piece_size(&run->p->layout, piece);
+	if (!run->r)
+		run->r = run->p->piece(run->p->arg, piece, r, hash);
+	goes_on = !run->r;
+	pthread_mutex_unlock(&run->lock);
+	return goes_on;
+}
+
+static void *thread_main(void *arg)
+{
+	struct run_thread *t = arg;
+	struct run *run = t->run;
+	struct hasher *h = hasher_new(HASH_SHA1);
+	uint8_t *step = mem_alloc(READ_BYTES), hash[SHA1_LEN];
+	bool goes_on = true;
+	uint32_t i, end;
+
+	while (goes_on && take_pieces(run, &i, &end))
+		for (; goes_on && i < end; i++) {
+			int r = hash_piece(t, i, h, step, hash);
+
+			goes_on = piece_done(run, i, r, hash);
+		}
+	free(step);
+	hasher_free(h);
+	pthread_mutex_lock(&run->lock);
+	run->num_running--;
+	pthread_cond_signal(&run->ended);
+	pthread_mutex_unlock(&run->lock);
+	return NULL;
+}
+
+/* Until all threads are gone. */
+static void wait_for_threads(struct run *run)
+{
+	const struct piecehash *p = run->p;
+	struct timespec until;
+
+	pthread_mutex_lock(&run->lock);
+	while (run->num_running) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += PROGRESS_MS * 1000000l;
+		until.tv_sec += until.tv_nsec / 1000000000l;
+		until.tv_nsec %= 1000000000l;
+		while (run->num_running &&
+		       pthread_cond_timedwait(&run->ended, &run->lock,
+					      &until) != ETIMEDOUT)
+			continue;
+		if (p->progress && run->num_running && !run->r) {
+			uint64_t bytes = run->bytes;
+			bool goes_on;
+
+			pthread_mutex_unlock(&run->lock);
+			goes_on = p->progress(p->arg, bytes);
+			pthread_mutex_lock(&run->lock);
+			if (!goes_on && !run->r)
+				run->r = -ECANCELED;
+		}
+	}
+	pthread_mutex_unlock(&run->lock);
+}
+
+static unsigned count_threads(const struct piecehash *p)
+{
+	long n = p->threads;
+
+	if (!n)
+		n = sysconf(_SC_NPROCESSORS_ONLN);
+	if (n < 1)
+		n = 1;
+	if (n > PIECEHASH_THREADS_MAX)
+		n = PIECEHASH_THREADS_MAX;
+	return n < (long)p->layout.num_pieces ? (unsigned)n
+					      : p->layout.num_pieces;
+}
+
+int piecehash_run(const struct piecehash *p)
+{
+	struct run_thread threads[PIECEHASH_THREADS_MAX];
+	struct run run = { .p = p };
+	unsigned wanted = count_threads(p), n;
+	pthread_condattr_t attr;
+	sigset_t all, before;
+
+	pthread_mutex_init(&run.lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&run.ended, &attr);
+	pthread_condattr_destroy(&attr);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (n = 0; n < wanted; n++) {
+		threads[n].run = &run;
+		threads[n].index = n;
+		pthread_mutex_lock(&run.lock);
+		run.num_running++;
+		pthread_mutex_unlock(&run.lock);
+		if (pthread_create(&threads[n].id, NULL, thread_main,
+				   &threads[n])) {
+			pthread_mutex_lock(&run.lock);
+			run.num_running--;
+			pthread_mutex_unlock(&run.lock);
+			break; /* with fewer, then */
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!n)
+		run.r = -EAGAIN;
+	wait_for_threads(&run);
+	while (n--)
+		pthread_join(threads[n].id, NULL);
+	if (p->progress && !run.r)
+		(void)p->progress(p->arg, run.bytes); /* too late to give up */
+	pthread_cond_destroy(&run.ended);
+	pthread_mutex_destroy(&run.lock);
+	return run.r;
+}

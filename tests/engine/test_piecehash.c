@@ -1,0 +1,205 @@
+/* Goal: every piece is hashed once and right, whatever the number of threads;
+ * errors reach the piece they concern; nothing runs on after the end. */
+#include "tests/cmocka_all.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/base/mem.h"
+#include "engine/base/random.h"
+#include "engine/piecehash.h"
+
+struct rig {
+	uint8_t *data;
+	struct layout layout;
+	uint64_t bad_from; /* reads past here fail */
+	bool stops_at_error;
+	unsigned threads;
+
+	uint8_t *hashes;
+	int *results;     /* of each piece */
+	unsigned *counts; /* how often it was done */
+	uint64_t progress;
+
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	bool is_held, is_canceled;
+};
+
+static int rig_read(void *arg, unsigned thread, uint64_t off, void *out,
+		    size_t len)
+{
+	struct rig *rig = arg;
+
+	assert_true(thread < PIECEHASH_THREADS_MAX);
+	assert_true(off + len <= rig->layout.total);
+	pthread_mutex_lock(&rig->lock);
+	while (rig->is_held && !rig->is_canceled)
+		pthread_cond_wait(&rig->change, &rig->lock);
+	pthread_mutex_unlock(&rig->lock);
+	if (off + len > rig->bad_from)
+		return -EIO;
+	memcpy(out, rig->data + off, len);
+	return 0;
+}
+
+static int rig_piece(void *arg, uint32_t piece, int r, const uint8_t hash[20])
+{
+	struct rig *rig = arg;
+
+	rig->counts[piece]++;
+	rig->results[piece] = r;
+	if (!r)
+		memcpy(rig->hashes + piece * 20, hash, 20);
+	return rig->stops_at_error ? r : 0;
+}
+
+static bool rig_progress(void *arg, uint64_t bytes)
+{
+	struct rig *rig = arg;
+
+	assert_true(bytes >= rig->progress && bytes <= rig->layout.total);
+	rig->progress = bytes;
+	if (!rig->is_held)
+		return true;
+	pthread_mutex_lock(&rig->lock);
+	rig->is_canceled = true;
+	pthread_cond_broadcast(&rig->change);
+	pthread_mutex_unlock(&rig->lock);
+	return false;
+}
+
+static void rig_init(struct rig *rig, uint64_t total, uint32_t piece_length)
+{
+	struct prng seed = { total + piece_length };
+	uint32_t num = (uint32_t)((total + piece_length - 1) / piece_length);
+
+	memset(rig, 0, sizeof(*rig));
+	rig->data = mem_alloc(total);
+	for (uint64_t i = 0; i < total; i++)
+		rig->data[i] = (uint8_t)prng_u64(&seed);
+	rig->layout = (struct layout){ total, piece_length, num };
+	rig->bad_from = total;
+	rig->hashes = mem_alloc_array(num, 20);
+	rig->results = mem_alloc_array(num, sizeof(int));
+	rig->counts = mem_alloc_array(num, sizeof(unsigned));
+	pthread_mutex_init(&rig->lock, NULL);
+	pthread_cond_init(&rig->change, NULL);
+}
+
+static void rig_release(struct rig *rig)
+{
+	free(rig->data);
+	free(rig->hashes);
+	free(rig->results);
+	free(rig->counts);
+	pthread_mutex_destroy(&rig->lock);
+	pthread_cond_destroy(&rig->change);
+}
+
+static int rig_run(struct rig *rig)
+{
+	struct piecehash p = {
+		.layout = rig->layout,
+		.threads = rig->threads,
+		.read = rig_read,
+		.piece = rig_piece,
+		.progress = rig_progress,
+		.arg = rig,
+	};
+
+	return piecehash_run(&p);
+}
+
+static void check_all_right(const struct rig *rig)
+{
+	for (uint32_t i = 0; i < rig->layout.num_pieces; i++) {
+		uint8_t want[20];
+
+		assert_int_equal(rig->counts[i], 1);
+		assert_int_equal(rig->results[i], 0);
+		sha1(rig->data + layout_piece_start(&rig->layout, i),
+		     layout_piece_size(&rig->layout, i), want);
+		assert_memory_equal(rig->hashes + i * 20, want, 20);
+	}
+	assert_int_equal(rig->progress, rig->layout.total);
+}
+
+static void test_run__hashes_each_piece_once(void **state)
+{
+	static const struct {
+		uint64_t total;
+		uint32_t piece_length;
+	} cases[] = { { 1, 16384 },         { 16384, 16384 },
+		      { 16385, 16384 },     { 300000, 1 << 20 },
+		      { 3000000, 1 << 19 }, { 9000001, 1 << 14 },
+		      { 20000, 7 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		for (unsigned threads = 0; threads <= 66; threads += 11) {
+			struct rig rig;
+
+			rig_init(&rig, cases[i].total, cases[i].piece_length);
+			rig.threads = threads;
+			assert_int_equal(rig_run(&rig), 0);
+			check_all_right(&rig);
+			rig_release(&rig);
+		}
+}
+
+static void test_run__tells_which_piece_is_unreadable(void **state)
+{
+	struct rig rig;
+
+	rig_init(&rig, 10 * 16384, 16384);
+	rig.bad_from = 7 * 16384 + 5;
+	rig.threads = 3;
+	assert_int_equal(rig_run(&rig), 0);
+	for (uint32_t i = 0; i < 10; i++) {
+		assert_int_equal(rig.counts[i], 1);
+		assert_int_equal(rig.results[i], i < 7 ? 0 : -EIO);
+	}
+	rig_release(&rig);
+}
+
+static void test_run__ends_when_told(void **state)
+{
+	struct rig rig;
+
+	rig_init(&rig, 3000 * 16384, 16384);
+	rig.bad_from = 16384;
+	rig.stops_at_error = true;
+	rig.threads = 2;
+	assert_int_equal(rig_run(&rig), -EIO);
+	assert_int_equal(rig.counts[2999], 0);
+	rig_release(&rig);
+}
+
+static void test_run__can_be_canceled(void **state)
+{
+	struct rig rig;
+	unsigned done = 0;
+
+	rig_init(&rig, 3000 * 16384, 16384);
+	rig.is_held = true; /* no read ends before progress() gave up */
+	rig.threads = 2;
+	assert_int_equal(rig_run(&rig), -ECANCELED);
+	for (uint32_t i = 0; i < 3000; i++)
+		done += rig.counts[i];
+	assert_true(done <= 3000 && rig.is_canceled);
+	rig_release(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_run__hashes_each_piece_once),
+		cmocka_unit_test(test_run__tells_which_piece_is_unreadable),
+		cmocka_unit_test(test_run__ends_when_told),
+		cmocka_unit_test(test_run__can_be_canceled),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
