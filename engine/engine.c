@@ -123,6 +123,8 @@ int engine_new(struct loop *loop, struct workers *workers, struct state *state,
 	if (events)
 		e->events = *events;
 	e->events_arg = arg;
+	e->down_limit.bps = config->down_limit;
+	e->up_limit.bps = config->up_limit;
 	memcpy(e->peerid.b, PEERID_PREFIX, 8);
 	random_bytes(e->peerid.b + 8, sizeof(e->peerid.b) - 8);
 	random_bytes(&e->prng, sizeof(e->prng));
@@ -323,11 +325,16 @@ void engine_wake(struct engine *e)
 	timer_set_ms(&e->tick, 0);
 }
 
+bool engine_is_limited(const struct engine *e)
+{
+	return e->down_limit.bps || e->up_limit.bps;
+}
+
 static void on_tick(struct timer *timer)
 {
 	struct engine *e = container_of(timer, struct engine, tick);
 	int64_t now = loop_now_ms(e->loop), dt = now - e->tick_ms;
-	bool is_urgent = false;
+	bool is_urgent = engine_is_limited(e);
 
 	e->connect_tokens += (double)(dt < 1000 ? dt : 1000) *
 			     LIMIT_CONNECTS_PER_SECOND / 1000;

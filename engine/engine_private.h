@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/random.h"
+#include "engine/base/ratelimit.h"
 #include "engine/engine.h"
 #include "engine/torrent.h"
 
@@ -40,6 +41,7 @@ struct engine {
 	struct list leaving;   /* torrents that were removed, jobs out */
 	unsigned num_strangers, num_peers, num_half_open;
 	uint32_t next_peer_id;
+	struct ratelimit down_limit, up_limit;
 	double connect_tokens; /* outgoing connects allowed now */
 	int64_t tick_ms;
 
@@ -63,6 +65,7 @@ void engine_save_new(struct engine *e, struct torrent *t);
 /* Piece buffers, reused. */
 uint8_t *engine_buffer_get(struct engine *e, size_t size);
 void engine_buffer_put(struct engine *e, uint8_t *bytes, size_t size);
+bool engine_is_limited(const struct engine *e);
 bool engine_may_connect(struct engine *e);
 /* Sooner than the next tick. */
 void engine_wake(struct engine *e);

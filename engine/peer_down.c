@@ -133,6 +133,17 @@ static size_t take(struct peer *p, size_t max, struct block_ref *out)
 	return n;
 }
 
+/* Blocks that the rate limit lets us ask for now, rounded up: a limit below
+ * one block's size is kept over time. */
+static size_t limited(struct peer *p, size_t blocks)
+{
+	uint64_t room = ratelimit_room(&p->engine->down_limit,
+				       loop_now_ms(p->engine->loop));
+
+	room = room / LIMIT_BLOCK_BYTES + (room % LIMIT_BLOCK_BYTES > 0);
+	return room < blocks ? (size_t)room : blocks;
+}
+
 size_t peer_fill(struct peer *p, size_t max)
 {
 	size_t depth, total = 0;
@@ -151,13 +162,16 @@ size_t peer_fill(struct peer *p, size_t max)
 			room = max - total;
 		if (room > TAKE_AT_ONCE)
 			room = TAKE_AT_ONCE;
-		n = take(p, room, blocks);
+		room = limited(p, room);
+		n = room ? take(p, room, blocks) : 0;
+		ratelimit_take(&p->engine->down_limit,
+			       (uint64_t)n * LIMIT_BLOCK_BYTES);
 		for (size_t i = 0; i < n; i++) {
 			asked_push(p, blocks[i], now);
 			add_request(p, &b, WIRE_REQUEST, blocks[i]);
 		}
 		total += n;
-		if (n < room)
+		if (n < room || !room)
 			break;
 	}
 	peer_send(p, &b);

@@ -125,6 +125,7 @@ static void count_sent(struct peer *p, uint32_t bytes)
 	p->uploaded_this_turn += bytes;
 	t->uploaded += bytes;
 	t->session_up += bytes;
+	ratelimit_take(&p->engine->up_limit, bytes);
 	rate_add(&p->up, bytes);
 	rate_add(&t->up, bytes);
 }
@@ -242,6 +243,12 @@ static void read_cold(struct peer *p)
 	worker_submit(p->engine->workers, LANE_DISK, &j->job);
 }
 
+static bool may_send(struct peer *p)
+{
+	return ratelimit_room(&p->engine->up_limit,
+			      loop_now_ms(p->engine->loop)) > 0;
+}
+
 void peer_serve(struct peer *p)
 {
 	size_t n = 0;
@@ -250,7 +257,7 @@ void peer_serve(struct peer *p)
 	if (p->state != PEER_READY || p->read_job)
 		return;
 	while (n < p->num_wished && !r &&
-	       conn_unsent(p->conn) < SEND_HIGH_BYTES) {
+	       conn_unsent(p->conn) < SEND_HIGH_BYTES && may_send(p)) {
 		struct wished w = p->wished[n];
 
 		/* It may have been evicted or distrusted meanwhile. */

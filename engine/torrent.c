@@ -359,13 +359,9 @@ static void tick_reads(struct torrent *t, int64_t now_ms)
 
 static void tick_peers(struct torrent *t, int64_t now_ms)
 {
-	bool any_asked = false, any_wished = false;
-
 	list_foreach_safe(p, &t->peers, struct peer, node)
 		peer_tick(p, now_ms);
 	list_foreach(p, &t->peers, struct peer, node) {
-		any_asked |= peer_num_asked(p) > 0;
-		any_wished |= p->num_wished > 0;
 		if (p->state == PEER_READY)
 			t->peer_seen_ms = now_ms;
 	}
@@ -399,6 +395,12 @@ void torrent_tick(struct torrent *t, int64_t now_ms)
 		torrent_fill_all(t);
 	}
 	connect_more(t, now_ms);
+	if (engine_is_limited(t->engine)) {
+		/* The bucket has filled a little: go on, a few blocks each. */
+		torrent_fill_all(t);
+		list_foreach_safe(p, &t->peers, struct peer, node)
+			peer_serve(p);
+	}
 	if (now_ms - t->rate_ms >= RATE_EVERY_MS) {
 		t->rate_ms = now_ms;
 		tick_peers(t, now_ms);
