@@ -41,6 +41,7 @@ static struct peer *peer_new(struct engine *e, struct torrent *t,
 	p->is_choking_us = p->am_choking = true;
 	wire_init(&p->wire);
 	buf_init(&p->early_bits, LIMIT_PIECES / 8);
+	buf_init(&p->early_haves, 0);
 	e->num_peers++;
 	return p;
 }
@@ -134,6 +135,7 @@ void peer_free(struct peer *p)
 	wire_release(&p->wire);
 	bitfield_release(&p->have);
 	buf_release(&p->early_bits);
+	buf_release(&p->early_haves);
 	free(p->asked);
 	free(p->staging);
 	free(p->wished);
@@ -263,6 +265,18 @@ static bool is_second(struct peer *p)
 	return false;
 }
 
+/* Behind one address there may be a household, not a crowd. */
+static bool is_crowd(const struct torrent *t, const struct addr *a)
+{
+	unsigned same = 0;
+
+	if (addr_is_loopback(a))
+		return false;
+	list_foreach(p, &t->peers, struct peer, node)
+		same += p->is_incoming && addr_ip_eq(&p->addr, a);
+	return same >= LIMIT_PEERS_PER_ADDRESS;
+}
+
 /* 0, or a reason to close. */
 static const char *join_torrent(struct peer *p)
 {
@@ -274,6 +288,8 @@ static const char *join_torrent(struct peer *p)
 		return "too many peers in this torrent";
 	if (swarm_is_banned(t->swarm, &p->addr))
 		return "banned address";
+	if (is_crowd(t, &p->addr))
+		return "too many peers from this address";
 	list_remove(&p->node);
 	p->engine->num_strangers--;
 	p->torrent = t;

@@ -72,7 +72,8 @@ struct peer {
 	bool is_seed;       /* has all; then `have` is unused */
 	bool has_told_have; /* bitfield, have-all or have-none came */
 	bool early_all;
-	struct buf early_bits; /* raw, as long as was told */
+	struct buf early_bits;  /* a bitfield, raw */
+	struct buf early_haves; /* HAVEs beyond it; uint32_t each */
 	uint32_t allowed[ALLOWED_FAST_MAX];
 	size_t num_allowed;
 

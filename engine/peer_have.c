@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/limits.h"
 #include "engine/engine_private.h"
 #include "engine/peer.h"
 
@@ -31,19 +32,37 @@ static void became_seed(struct peer *p)
 	bitfield_clear_all(&p->have);
 }
 
+/* Before metadata nobody knows how many pieces there are. A HAVE beyond the
+ * bitfield that was told is kept as a number: one of the last possible piece
+ * must not cost a bitfield of that size. */
+static void note_early_have(struct peer *p, uint32_t piece)
+{
+	if (piece / 8 < p->early_bits.len)
+		p->early_bits.ptr[piece / 8] |= (uint8_t)(0x80 >> piece % 8);
+	else if (p->early_haves.len < LIMIT_EARLY_HAVES * sizeof(piece))
+		buf_add(&p->early_haves, &piece, sizeof(piece));
+}
+
+/* True when all of them are pieces. */
+static bool take_early_haves(struct peer *p)
+{
+	uint32_t piece;
+
+	for (size_t i = 0; i < p->early_haves.len; i += sizeof(piece)) {
+		memcpy(&piece, p->early_haves.ptr + i, sizeof(piece));
+		if (piece >= p->have.num_bits)
+			return false;
+		bitfield_set(&p->have, piece);
+	}
+	return true;
+}
+
 void peer_on_have(struct peer *p, uint32_t piece)
 {
 	struct torrent *t = p->torrent;
 
 	if (!t->mi) {
-		while (p->early_bits.len <= piece / 8) {
-			uint8_t zero = 0;
-
-			buf_add(&p->early_bits, &zero, 1);
-			if (p->early_bits.is_broken)
-				return;
-		}
-		p->early_bits.ptr[piece / 8] |= (uint8_t)(0x80 >> piece % 8);
+		note_early_have(p, piece);
 		return;
 	}
 	told_have(p);
@@ -80,6 +99,7 @@ int peer_on_bits(struct peer *p, const struct wire_msg *m, const char **why)
 	if (!t->mi) {
 		p->early_all = m->type == WIRE_HAVE_ALL;
 		buf_clear(&p->early_bits);
+		buf_clear(&p->early_haves);
 		buf_add(&p->early_bits, m->payload.ptr, m->payload.len);
 		return 0;
 	}
@@ -108,7 +128,6 @@ bool peer_on_metadata(struct peer *p)
 {
 	struct torrent *t = p->torrent;
 	struct layout *l = &t->mi->layout;
-	size_t size = ((size_t)l->num_pieces + 7) / 8;
 	struct buf b;
 
 	p->wire.num_pieces = l->num_pieces;
@@ -117,24 +136,22 @@ bool peer_on_metadata(struct peer *p)
 	bitfield_init(&p->have, l->num_pieces);
 	if (p->early_all) {
 		p->is_seed = true;
-	} else if (p->early_bits.len) {
-		uint8_t *all = mem_alloc(size);
-		bool ok = p->early_bits.len <= size;
-
-		if (ok)
-			memcpy(all, p->early_bits.ptr, p->early_bits.len);
-		ok = ok && bitfield_load(&p->have, all, size);
-		free(all);
-		if (!ok)
+	} else {
+		if (p->early_bits.len &&
+		    !bitfield_load(&p->have, p->early_bits.ptr,
+				   p->early_bits.len))
+			return false;
+		if (!take_early_haves(p))
 			return false;
 		if (bitfield_is_full(&p->have)) {
 			p->is_seed = true;
 			bitfield_clear_all(&p->have);
 		}
 	}
-	if (p->early_all || p->early_bits.len)
+	if (p->is_seed || p->early_bits.len || p->early_haves.len)
 		told_have(p);
 	buf_release(&p->early_bits);
+	buf_release(&p->early_haves);
 	buf_init(&b, 0);
 	if (t->have.num_set)
 		peer_add_what_we_have(p, &b);

@@ -138,8 +138,11 @@ int torrent_meta_on_message(struct torrent *t, struct peer *p,
 			    struct span payload, const char **why)
 {
 	struct wire_metadata m;
+	int r = wire_read_metadata(payload, &m);
 
-	if (wire_read_metadata(payload, &m)) {
+	if (r == -EOPNOTSUPP)
+		return 0; /* BEP 9: a type to come is ignored */
+	if (r) {
 		*why = "bad metadata message";
 		return -EPROTO;
 	}
