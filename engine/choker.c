@@ -6,7 +6,8 @@
  * three lots each. Slots that nobody earned go round as when seeding.
  *
  * While we seed, slots go round, the longest waiting first. A turn ends after
- * 20 pieces or a minute, and only if somebody waits. Ranking by speed instead
+ * 20 pieces or a minute, or 20 s in which the peer took nothing at all, and
+ * only if somebody waits. Ranking by speed instead
  * would let a few fast peers take everything, and rewards those who only
  * pretend (Adamsky and others, 2014).
  *
@@ -27,6 +28,7 @@
 #define NEWCOMER_LOTS     3
 #define TURN_PIECES       20
 #define TURN_MS           60000
+#define IDLE_TURN_MS      20000
 #define MIN_HELD_MS       (CHOKER_ROUND_MS - 1000) /* rounds come a bit early */
 #define MIN_RATE_BPS      1024                     /* less is no giving */
 #define HIDING_MIN_BYTES  (8u << 20)
@@ -61,7 +63,10 @@ static bool is_hiding(const struct choker_policy *policy,
 static bool is_turn_over(const struct choker_policy *policy,
 			 const struct choker_peer *p, int64_t now_ms)
 {
-	return now_ms - p->since_ms >= TURN_MS ||
+	int64_t held_ms = now_ms - p->since_ms;
+
+	return held_ms >= TURN_MS ||
+	       (held_ms >= IDLE_TURN_MS && !p->turn_bytes) ||
 	       p->turn_bytes / TURN_PIECES >= policy->piece_length ||
 	       is_hiding(policy, p);
 }

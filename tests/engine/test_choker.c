@@ -207,6 +207,19 @@ static void test_seed__a_turn_is_20_pieces_or_a_minute(void **state)
 	assert_true(s.peers[0].is_unchoked);
 }
 
+static void test_seed__who_takes_nothing_is_relieved_soon(void **state)
+{
+	struct sim s;
+
+	sim_init(&s, true, 8, 9);
+	for (size_t i = 0; i < 8; i++)
+		s.rate_bps[i] = 0; /* interested, and asks for nothing */
+	sim_rounds(&s, 2);
+	assert_false(s.peers[8].is_unchoked);
+	sim_round(&s);
+	assert_true(s.peers[8].is_unchoked);
+}
+
 static void test_seed__a_turn_goes_on_while_nobody_waits(void **state)
 {
 	struct sim s;
@@ -312,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_leech__slots_nobody_earned_go_round),
 		cmocka_unit_test(test_seed__everybody_gets_the_same_time),
 		cmocka_unit_test(test_seed__a_turn_is_20_pieces_or_a_minute),
+		cmocka_unit_test(test_seed__who_takes_nothing_is_relieved_soon),
 		cmocka_unit_test(test_seed__a_turn_goes_on_while_nobody_waits),
 		cmocka_unit_test(test_seed__speed_buys_no_slots),
 		cmocka_unit_test(test_seed__hiding_progress_buys_no_slots),
