@@ -8,7 +8,10 @@
  * costs at most two transfers of what it sent.
  *
  * A part unanswered for REASK_MS may be asked of others, and after a growing
- * wait of the same peer again. A reject makes a peer rest for a growing while.
+ * wait of the same peer again. Others that owe nothing and have nothing new to
+ * fetch need not wait so long: a crowd of silent peers would otherwise hold up
+ * the one that answers for a minute. A
+ * reject makes a peer rest for a growing while.
  *
  * Nothing is allocated for what a peer only claims: parts come to life as they
  * arrive, first missing part first. Sets under way reserve their size out of
@@ -29,21 +32,24 @@
 #include "engine/base/mem.h"
 #include "engine/base/sha.h"
 
-#define PART_LEN      LIMIT_BLOCK_BYTES
-#define ASKS_PER_PEER 2
-#define REASK_MS      3000 /* then others may be asked */
-#define REPEAT_MS     6000 /* then the same peer, if no other took it; doubles */
-#define REST_MS       3000 /* after a reject; doubles */
-#define MAX_DOUBLINGS 4
-#define LATE_IDLE_MS  10000 /* nothing arrived for so long */
-#define LATE_BASE_MS  20000 /* or the whole set took longer than this */
-#define LATE_PER_PART 100   /* and this for each part: 160 KB/s */
-#define NEVER         INT64_MIN
+#define PART_LEN       LIMIT_BLOCK_BYTES
+#define ASKS_PER_PEER  2
+#define REASK_MS       3000 /* then others may be asked */
+#define HEDGE_MS       700  /* then others that would be idle may be asked */
+#define HEDGE_AGAIN_MS 250  /* and then one more each */
+#define REPEAT_MS      6000 /* then the same peer, if no other took it; doubles */
+#define REST_MS        3000 /* after a reject; doubles */
+#define MAX_DOUBLINGS  4
+#define LATE_IDLE_MS   10000 /* nothing arrived for so long */
+#define LATE_BASE_MS   20000 /* or the whole set took longer than this */
+#define LATE_PER_PART  100   /* and this for each part: 160 KB/s */
+#define NEVER          INT64_MIN
 
 struct part {
-	uint8_t *data;      /* owned; NULL until it arrives */
-	uint32_t giver;     /* serial of a peer */
-	int64_t free_at_ms; /* others may be asked from then on */
+	uint8_t *data;  /* owned; NULL until it arrives */
+	uint32_t giver; /* serial of a peer */
+	uint32_t num_asks;
+	int64_t asked_ms; /* last, of anybody; NEVER: free for all */
 };
 
 struct set {
@@ -226,7 +232,7 @@ static void set_know(struct set *s, uint32_t part)
 		return;
 	s->parts = mem_realloc_array(s->parts, part + 1, sizeof(*s->parts));
 	for (; s->num_known <= part; s->num_known++)
-		s->parts[s->num_known] = (struct part){ .free_at_ms = NEVER };
+		s->parts[s->num_known] = (struct part){ .asked_ms = NEVER };
 }
 
 static bool set_has(const struct set *s, uint32_t part)
@@ -243,7 +249,7 @@ static void set_forget_giver(struct set *s, uint32_t serial)
 		if (!part->data || part->giver != serial)
 			continue;
 		free(part->data);
-		*part = (struct part){ .free_at_ms = NEVER };
+		*part = (struct part){ .asked_ms = NEVER };
 		s->num_here--;
 		if (i < s->first_missing)
 			s->first_missing = i;
@@ -291,7 +297,7 @@ static void give_back_asks(struct claimant *p)
 
 	for (size_t i = 0; i < ASKS_PER_PEER; i++) {
 		if (p->asks[i].is_used)
-			s->parts[p->asks[i].part].free_at_ms = NEVER;
+			s->parts[p->asks[i].part].asked_ms = NEVER;
 	}
 	memset(p->asks, 0, sizeof(p->asks));
 }
@@ -424,15 +430,35 @@ static struct ask *find_free_ask(struct claimant *p, int64_t now_ms)
 	return NULL;
 }
 
+static bool is_idle(const struct claimant *p)
+{
+	for (size_t i = 0; i < ASKS_PER_PEER; i++) {
+		if (p->asks[i].is_used)
+			return false;
+	}
+	return true;
+}
+
+/* For how long a part, once asked of somebody, is not asked of others. */
+static int64_t wait_of(const struct part *part, bool is_hedge)
+{
+	if (!is_hedge)
+		return REASK_MS;
+	return part->num_asks > 1 ? HEDGE_AGAIN_MS : HEDGE_MS;
+}
+
 /* The first part that is missing and that nobody was asked for lately. */
-static bool find_part(struct claimant *p, int64_t now_ms, uint32_t *out)
+static bool find_part(struct claimant *p, int64_t now_ms, bool is_hedge,
+		      uint32_t *out)
 {
 	const struct set *s = claimant_set(p);
 	uint32_t i;
 
 	for (i = s->first_missing; i < s->num_known; i++) {
-		if (!s->parts[i].data && now_ms >= s->parts[i].free_at_ms &&
-		    !find_ask(p, i))
+		const struct part *part = &s->parts[i];
+
+		if (!part->data && !find_ask(p, i) &&
+		    now_ms - wait_of(part, is_hedge) >= part->asked_ms)
 			break;
 	}
 	*out = i;
@@ -448,7 +474,7 @@ static struct ask *find_overdue(struct claimant *p, int64_t now_ms)
 		struct ask *a = &p->asks[i];
 
 		if (a->is_used && now_ms >= a->repeat_at_ms &&
-		    now_ms >= s->parts[a->part].free_at_ms &&
+		    now_ms - REASK_MS >= s->parts[a->part].asked_ms &&
 		    !set_has(s, a->part))
 			return a;
 	}
@@ -466,7 +492,8 @@ int metaxfer_next(struct metaxfer *x, uint32_t peer, int64_t now_ms)
 	    !set_start(x, claimant_set(p), now_ms))
 		return -1;
 	a = find_free_ask(p, now_ms);
-	if (a && find_part(p, now_ms, &part)) {
+	if (a && (find_part(p, now_ms, false, &part) ||
+		  (is_idle(p) && find_part(p, now_ms, true, &part)))) {
 		*a = (struct ask){ .is_used = true, .part = part };
 		set_know(claimant_set(p), part);
 	} else {
@@ -477,7 +504,8 @@ int metaxfer_next(struct metaxfer *x, uint32_t peer, int64_t now_ms)
 		note_silence(p);
 	}
 	a->repeat_at_ms = now_ms + ((int64_t)REPEAT_MS << p->num_silences);
-	claimant_set(p)->parts[a->part].free_at_ms = now_ms + REASK_MS;
+	claimant_set(p)->parts[a->part].asked_ms = now_ms;
+	claimant_set(p)->parts[a->part].num_asks++;
 	return (int)a->part;
 }
 
@@ -491,7 +519,7 @@ void metaxfer_on_reject(struct metaxfer *x, uint32_t peer, uint32_t part,
 	if (!a)
 		return;
 	a->is_used = false;
-	claimant_set(p)->parts[part].free_at_ms = NEVER;
+	claimant_set(p)->parts[part].asked_ms = NEVER;
 	p->rests_until_ms = now_ms + ((int64_t)REST_MS << p->num_rejects);
 	if (p->num_rejects < MAX_DOUBLINGS)
 		p->num_rejects++;

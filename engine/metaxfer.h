@@ -23,7 +23,8 @@ void metaxfer_add_peer(struct metaxfer *x, uint32_t peer, uint32_t size);
 void metaxfer_remove_peer(struct metaxfer *x, uint32_t peer);
 
 /* Which part PEER should be asked for now; -1: none. At most 2 under way per
- * peer; a part unanswered for 3 s goes to others too. Marks it asked. */
+ * peer; a part unanswered for 3 s goes to others too, for 0.7 s if they have
+ * nothing else to do. Marks it asked. */
 int metaxfer_next(struct metaxfer *x, uint32_t peer, int64_t now_ms);
 
 enum metaxfer_result {

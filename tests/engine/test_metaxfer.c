@@ -34,7 +34,7 @@ struct sim_peer {
 	enum manner manner;
 	int64_t delay_ms;
 	unsigned num_asked, num_given, num_bad;
-	bool is_gone;
+	bool is_gone, has_given_first;
 	struct {
 		int part;
 		int64_t due_ms;
@@ -125,6 +125,7 @@ static void sim_answer(struct sim *s, struct sim_peer *p, uint32_t part)
 	if (p->manner == OTHER_SIZE_IN_DATA)
 		total++;
 	p->num_given++;
+	p->has_given_first |= part == 0;
 	r = metaxfer_on_data(s->x, p->id, part, total,
 			     (struct span){ data, len });
 	free(data);
@@ -396,8 +397,7 @@ static void test_gone__what_a_peer_gave_and_owed_is_used(void **state)
 	sim_free(&s);
 }
 
-static void
-test_silent__its_parts_go_to_others_after_three_seconds(void **state)
+static void test_silent__its_parts_go_to_others_who_are_idle(void **state)
 {
 	struct sim s;
 	int64_t start_ms;
@@ -408,7 +408,40 @@ test_silent__its_parts_go_to_others_after_three_seconds(void **state)
 	start_ms = s.now_ms;
 	sim_run(&s, 60000);
 	sim_check_done(&s);
-	assert_in_range(s.now_ms - start_ms, 3000, 3500);
+	assert_in_range(s.now_ms - start_ms, 700, 1200);
+	assert_int_equal(s.peers[1].num_asked, 10);
+	sim_free(&s);
+}
+
+static void
+test_silent__its_parts_go_to_busy_others_in_three_seconds(void **state)
+{
+	struct sim s;
+
+	sim_init(&s, 400 * PART);
+	sim_add(&s, SILENT, s.size);
+	sim_add(&s, HONEST, s.size);
+	sim_run(&s, 2500);
+	assert_false(s.peers[1].has_given_first);
+	sim_run(&s, 1000);
+	assert_true(s.peers[1].has_given_first);
+	sim_free(&s);
+}
+
+static void
+test_silent__a_crowd_holds_up_one_honest_peer_for_seconds(void **state)
+{
+	struct sim s;
+	int64_t start_ms;
+
+	sim_init(&s, 7 * PART);
+	for (int i = 0; i < 100; i++)
+		sim_add(&s, SILENT, s.size);
+	sim_add(&s, HONEST, s.size);
+	start_ms = s.now_ms;
+	sim_run(&s, 60000);
+	sim_check_done(&s);
+	assert_in_range(s.now_ms - start_ms, 0, 8000);
 	sim_free(&s);
 }
 
@@ -611,7 +644,11 @@ int main(void)
 			test_bytes__a_liar_that_left_spoils_one_round_only),
 		cmocka_unit_test(test_gone__what_a_peer_gave_and_owed_is_used),
 		cmocka_unit_test(
-			test_silent__its_parts_go_to_others_after_three_seconds),
+			test_silent__a_crowd_holds_up_one_honest_peer_for_seconds),
+		cmocka_unit_test(
+			test_silent__its_parts_go_to_others_who_are_idle),
+		cmocka_unit_test(
+			test_silent__its_parts_go_to_busy_others_in_three_seconds),
 		cmocka_unit_test(
 			test_silent__is_asked_again_with_growing_waits),
 		cmocka_unit_test(
