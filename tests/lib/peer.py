@@ -5,6 +5,7 @@ also wrong ones, and reads the other side's. Peer listens and seeds honestly;
 a lie is a subclass that overrides the one step in which it lies. dial() makes
 a connection to a daemon that listens. Plain sockets, one thread a connection.
 """
+import os
 import select
 import socket
 import struct
@@ -165,10 +166,11 @@ class Conn:
 
     # --- messages
 
-    def handshake(self, reserved=FAST | EXT, infohash=None,
-                  peerid=b"-TP0000-abcdefghijkl", read=True):
+    def handshake(self, reserved=FAST | EXT, infohash=None, peerid=None,
+                  read=True):
         self.raw(PROTOCOL + struct.pack(">Q", reserved)
-                 + (infohash or self.content.infohash) + peerid)
+                 + (infohash or self.content.infohash)
+                 + (peerid or b"-TP0000-" + os.urandom(12)))
         if read:
             self.read_handshake()
 
@@ -253,6 +255,7 @@ class Peer:
         self.gate.set()
         self.lied = threading.Event()  # the lie was told at least once
         self.cut = threading.Event()  # the daemon ended a connection
+        self.peerid = b"-TP0000-" + os.urandom(12)
         self.accepted = self.num_requests = self.num_blocks = 0
         self.num_parts = 0
         self.conns, self.errors = [], []
@@ -301,7 +304,7 @@ class Peer:
 
     def greet(self, conn):
         conn.read_handshake()
-        conn.handshake(self.reserved, read=False)
+        conn.handshake(self.reserved, peerid=self.peerid, read=False)
 
     def tell(self, conn):
         """What it says after the handshake."""
