@@ -102,6 +102,7 @@ static int rank(int r)
 	case EAFNOSUPPORT:
 		return 0;
 	case ETIMEDOUT:
+	case ECONNREFUSED:
 		return 1;
 	case EPERM:
 		return 3;

@@ -43,17 +43,16 @@ static bool is_ours(const char *key, size_t len)
 	return false;
 }
 
-/* QUERY: what follows '?'; ends at NUL or '#'. */
+/* QUERY: what follows '?'; ends at NUL or '#'. Servers disagree about what
+ * parts it; whatever any of them might take for a key counts. */
 static bool query_has_ours(const char *query)
 {
 	const char *end = query + strcspn(query, "#");
 
 	while (query < end) {
-		size_t len = strcspn(query, "&;#");
-
-		if (is_ours(query, strcspn(query, "=&;#")))
+		if (is_ours(query, strcspn(query, "=&;?#")))
 			return true;
-		query += len;
+		query += strcspn(query, "&;?#");
 		if (query < end)
 			query++;
 	}

@@ -121,9 +121,10 @@ static void test_url__left_unknown_is_not_a_seed(void **state)
 static void test_url__refuses_what_is_ours_to_say(void **state)
 {
 	const char *bad[] = {
-		"http://t/a?info_hash=x",     "http://t/a?x&port=1",
-		"http://t/a?PEER_ID=1",       "http://t/a?left",
-		"http://t/a?a;event=stopped", "http://t/a?x=1&ip=10.0.0.1#f"
+		"http://t/a?info_hash=x",      "http://t/a?x&port=1",
+		"http://t/a?PEER_ID=1",        "http://t/a?left",
+		"http://t/a?a;event=stopped",  "http://t/a?a=?left=0",
+		"http://t/a?x=1&ip=10.0.0.1#f"
 	};
 	struct announce_request q;
 	uint8_t id[LIMIT_TRACKER_ID_BYTES] = { 0 };
