@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "engine/base/clock.h"
 #include "engine/base/limits.h"
@@ -17,6 +18,8 @@
 #include "engine/base/mem.h"
 #include "engine/base/resolve.h"
 #include "tracker/tracker.h"
+
+#define STATE_RETRY_MS 50
 
 /* ---- news of the engine ---- */
 
@@ -245,6 +248,25 @@ static int load(struct session *s, char why[SESSION_WHY_SIZE])
 	return r;
 }
 
+/* Who unmounts and mounts again at once finds the old process saving and
+ * saying goodbye: that takes a moment, and is no reason to fail. */
+static int open_state(struct session *s, char why[SESSION_WHY_SIZE])
+{
+	const char *dir = s->opts->state_dir;
+	int r = make_folder(dir, 0700, why);
+
+	for (int waited = 0; !r; waited += STATE_RETRY_MS) {
+		struct timespec pause = { 0, STATE_RETRY_MS * 1000000 };
+
+		r = state_open(dir, s->workers, &s->state, why);
+		if (r != -EBUSY || waited >= SESSION_STOP_MS)
+			break;
+		(void)nanosleep(&pause, NULL);
+		r = 0;
+	}
+	return r;
+}
+
 int session_open(const struct opts *opts, const struct session_config *config,
 		 struct session **out, char why[SESSION_WHY_SIZE])
 {
@@ -266,10 +288,7 @@ int session_open(const struct opts *opts, const struct session_config *config,
 	if (!s->workers)
 		goto fail;
 	if (!config->is_stateless) {
-		r = make_folder(opts->state_dir, 0700, why);
-		if (!r)
-			r = state_open(opts->state_dir, s->workers, &s->state,
-				       why);
+		r = open_state(s, why);
 		if (r < 0)
 			goto fail;
 	}
