@@ -83,6 +83,57 @@ int store_fs_open_root(const char *dir)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The last element of a walk: never a symlink. */
+static int open_last(int dir, const char *name, int flags, mode_t mode)
+{
+	int fd = openat(dir, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	/* O_PATH opens the link itself. */
+	if (flags & O_PATH && (fstat(fd, &st) || S_ISLNK(st.st_mode))) {
+		close(fd);
+		return -ELOOP;
+	}
+	return fd;
+}
+
+/* For kernels before 5.6, sandboxes and tools that have no openat2: the same
+ * promise, element by element. */
+static int open_by_steps(int root, const char *rel, int flags, mode_t mode)
+{
+	char name[NAME_MAX + 1];
+	int dir = dup(root), r;
+
+	if (dir < 0)
+		return -errno;
+	for (;;) {
+		size_t len;
+
+		rel += strspn(rel, "/");
+		len = strcspn(rel, "/");
+		if (len > NAME_MAX || !strncmp(rel, "..", len > 2 ? len : 2)) {
+			r = len > NAME_MAX ? -ENAMETOOLONG : -EXDEV;
+			break;
+		}
+		memcpy(name, rel, len);
+		name[len] = '\0';
+		if (!rel[len]) {
+			r = open_last(dir, name, flags, mode);
+			break;
+		}
+		r = open_last(dir, name, O_PATH, 0);
+		if (r < 0)
+			break;
+		close(dir);
+		dir = r;
+		rel += len;
+	}
+	close(dir);
+	return r;
+}
+
 int store_fs_open(int root, const char *rel, int flags, mode_t mode)
 {
 	struct open_how how = {
@@ -99,6 +150,8 @@ int store_fs_open(int root, const char *rel, int flags, mode_t mode)
 		fd = syscall(SYS_openat2, root, rel, &how, sizeof(how));
 		if (fd >= 0)
 			return (int)fd;
+		if (errno == ENOSYS)
+			return open_by_steps(root, rel, flags, mode);
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
 	}
