@@ -62,6 +62,7 @@ static void deactivate(struct reader *r)
 		return;
 	list_remove(&r->active);
 	r->sched->num_active--;
+	r->sched->epoch++;
 }
 
 static void activate(struct reader *r)
@@ -154,6 +155,7 @@ void reader_on_read(struct reader *r, uint64_t off, uint64_t len,
 			return;
 		r->run = r->jump;
 		r->jump.bytes = 0;
+		r->sched->epoch++;
 	}
 	if (r->class == READER_PROBE)
 		r->class = READER_STREAM;
@@ -170,6 +172,7 @@ void reader_prefetch(struct reader *r, uint64_t off, uint64_t len,
 	len = off < r->end ? min_u64(len, r->end - off) : 0;
 	if (!r->sched || !len)
 		return;
+	r->sched->epoch++;
 	r->prefetch = span_of(&r->sched->layout, off, len);
 	activate(r);
 }

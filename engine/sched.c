@@ -181,15 +181,22 @@ static void finish(struct list *ending, int r)
 
 void sched_cancel(struct want *w)
 {
-	if (w->sched)
+	if (w->sched) {
+		w->sched->epoch++;
 		unpark(w, w->reader ? w->reader->free_ms : 0);
-	else if (w->node.next)
+	} else if (w->node.next) {
 		list_remove(&w->node);
+	}
 }
 
 bool sched_is_parked(const struct want *w)
 {
 	return w->sched;
+}
+
+uint32_t sched_epoch(const struct sched *s)
+{
+	return s->epoch;
 }
 
 unsigned sched_num_parked(const struct sched *s)

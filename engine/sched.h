@@ -113,6 +113,9 @@ bool sched_is_interesting(struct sched *s, const struct picker *p,
 /* Is PIECE under a parked read or in a window? Else its requests may be
  * cancelled after a seek. */
 bool sched_is_demanded(struct sched *s, uint32_t piece, int64_t now_ms);
+/* Changes when something may have ceased to be demanded: a jump, a cancelled
+ * read, a closed file. Only then is it worth looking for such requests. */
+uint32_t sched_epoch(const struct sched *s);
 /* Is any reader waiting on PIECE right now? */
 bool sched_is_parked_on(const struct sched *s, uint32_t piece);
 

@@ -50,6 +50,7 @@ struct sched {
 	 * urgent, as of this generation; &wants: none at all. */
 	struct list *hungry;
 	uint32_t hungry_generation;
+	uint32_t epoch; /* of demands that ceased */
 	/* Wants by their first piece; those over many pieces apart. */
 	struct list places[PLACE_BUCKETS];
 	struct list long_wants;

@@ -272,6 +272,34 @@ static void test_jump__window_stays_until_it_is_sure(void **state)
 	teardown(&f);
 }
 
+static void test_epoch__tells_when_a_demand_ceased(void **state)
+{
+	struct fixture f;
+	struct reader *r;
+	struct waiter w;
+	uint32_t epoch;
+
+	setup(&f, MIB);
+	r = reader_new(f.s, 0, f.layout.total);
+	epoch = sched_epoch(f.s);
+	read_on(&f, r, 0, 16 * MIB);
+	park(&f, r, &w, 16 * MIB, 131072);
+	fetch_all(&f);
+	assert_int_equal(w.calls, 1);
+	assert_int_equal(sched_epoch(f.s), epoch);
+	/* A read given up, a jump, a window that went, a file closed. */
+	park(&f, NULL, &w, 900 * MIB, 1);
+	sched_cancel(&w.want);
+	assert_int_not_equal(sched_epoch(f.s), epoch);
+	epoch = sched_epoch(f.s);
+	read_on(&f, r, 500 * MIB, MIB);
+	assert_int_not_equal(sched_epoch(f.s), epoch);
+	epoch = sched_epoch(f.s);
+	reader_free(r);
+	assert_int_not_equal(sched_epoch(f.s), epoch);
+	teardown(&f);
+}
+
 static void test_reader__ends_with_its_file(void **state)
 {
 	struct fixture f;
@@ -451,6 +479,7 @@ int main(void)
 		cmocka_unit_test(test_take__readers_take_turns),
 		cmocka_unit_test(test_take__slow_peer_gets_the_far_end),
 		cmocka_unit_test(test_jump__window_stays_until_it_is_sure),
+		cmocka_unit_test(test_epoch__tells_when_a_demand_ceased),
 		cmocka_unit_test(test_reader__ends_with_its_file),
 		cmocka_unit_test(test_prefetch__comes_without_a_read),
 		cmocka_unit_test(test_interest__only_in_what_a_peer_has),
