@@ -149,10 +149,18 @@ int store_hold_root(struct store *s, bool make, struct fdfile **out)
 	return 0;
 }
 
-/* Opens REL for writing and makes what is missing of it, unless it was SEEN. */
-static int open_to_write(struct store *s, uint32_t file, const char *rel)
+/* Was FILE here before what the caller is about to do? What is found missing
+ * or short then is news. Asked before the file is opened: another writer may
+ * make it between our open and our look at its length. */
+static bool was_seen(struct store *s, uint32_t file)
 {
-	bool may_make = !(atomic_load(&s->marks[file]) & STORE_SEEN);
+	return atomic_load(&s->marks[file]) & STORE_SEEN;
+}
+
+/* Opens REL for writing and makes what is missing of it if MAY_MAKE. */
+static int open_to_write(struct store *s, uint32_t file, const char *rel,
+			 bool may_make)
+{
 	mode_t mode = s->mi->files[file].flags & FILE_EXEC ? 0755 : 0644;
 	int flags = O_RDWR | O_NONBLOCK | O_NOCTTY;
 	struct fdfile *root;
@@ -196,7 +204,8 @@ static int open_to_read(struct store *s, const char *rel)
 }
 
 /* Looks at a file just opened: plain, and as long as it should be. */
-static int check_file(struct store *s, uint32_t file, int fd, bool for_write)
+static int check_file(struct store *s, uint32_t file, int fd, bool for_write,
+		      bool seen)
 {
 	uint64_t length = s->mi->files[file].length;
 	struct stat st;
@@ -205,8 +214,7 @@ static int check_file(struct store *s, uint32_t file, int fd, bool for_write)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -ENXIO;
-	if ((uint64_t)st.st_size < length &&
-	    atomic_load(&s->marks[file]) & STORE_SEEN)
+	if ((uint64_t)st.st_size < length && seen)
 		return -ENOENT;
 	if (for_write && (uint64_t)st.st_size != length) {
 		if (ftruncate(fd, (off_t)length) < 0)
@@ -219,10 +227,10 @@ static int check_file(struct store *s, uint32_t file, int fd, bool for_write)
 	return 0;
 }
 
-/* FILE is missing or short. News only if it was here before. */
-static int on_missing(struct store *s, uint32_t file)
+/* FILE is missing or short. News only if it was SEEN before. */
+static int on_missing(struct store *s, uint32_t file, bool seen)
 {
-	if (atomic_load(&s->marks[file]) & STORE_SEEN) {
+	if (seen) {
 		atomic_fetch_or(&s->marks[file], STORE_GONE);
 		fdcache_drop(s->cache, &s->slots[file]);
 		store_note_problem(s, file, -ENODATA,
@@ -234,6 +242,7 @@ static int on_missing(struct store *s, uint32_t file)
 static int hold_file_slow(struct store *s, uint32_t file, bool for_write,
 			  struct fdfile **out)
 {
+	bool seen = was_seen(s, file);
 	char rel[PATH_MAX];
 	int fd, r;
 
@@ -242,13 +251,14 @@ static int hold_file_slow(struct store *s, uint32_t file, bool for_write,
 	r = store_path(s, file, rel);
 	if (r)
 		return r;
-	fd = for_write ? open_to_write(s, file, rel) : open_to_read(s, rel);
-	r = fd < 0 ? fd : check_file(s, file, fd, for_write);
+	fd = for_write ? open_to_write(s, file, rel, !seen)
+		       : open_to_read(s, rel);
+	r = fd < 0 ? fd : check_file(s, file, fd, for_write, seen);
 	if (r) {
 		if (fd >= 0)
 			close(fd);
 		if (r == -ENOENT)
-			return on_missing(s, file);
+			return on_missing(s, file, seen);
 		store_note_problem(s, file, r, "cannot be opened");
 		return r;
 	}
@@ -376,6 +386,7 @@ int store_write(struct store *s, uint64_t off, const void *bytes, size_t len)
 
 static int read_extent(struct store *s, const struct extent *e, uint8_t *out)
 {
+	bool seen = was_seen(s, e->file);
 	struct fdfile *f;
 	size_t at = 0;
 	int r;
@@ -395,7 +406,7 @@ static int read_extent(struct store *s, const struct extent *e, uint8_t *out)
 			break;
 		}
 		if (!n) {
-			r = on_missing(s, e->file);
+			r = on_missing(s, e->file, seen);
 			break;
 		}
 		at += (size_t)n;

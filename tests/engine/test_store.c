@@ -348,6 +348,49 @@ static void test_crowd__many_write_one_torrent(void **state)
 	fixture_free(c.f);
 }
 
+struct first {
+	struct fixture *f;
+	pthread_barrier_t start;
+	uint32_t next; /* atomic */
+	int failed;    /* atomic */
+};
+
+static void *first_write(void *arg)
+{
+	struct first *c = arg;
+	uint32_t piece = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
+
+	pthread_barrier_wait(&c->start);
+	if (fixture_write(c->f, (uint64_t)piece * PIECE, PIECE))
+		__atomic_store_n(&c->failed, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void shape_single(struct metainfo *mi)
+{
+	fixture_single(mi, 4 * PIECE);
+}
+
+/* Who opens the new file between another one's open and ftruncate must not
+ * take it for one that somebody cut short. */
+static void test_crowd__the_first_writers_of_a_file_race(void **state)
+{
+	for (int round = 0; round < 300; round++) {
+		struct first c = { .f = fixture_new(*state, shape_single) };
+		pthread_t writers[4];
+
+		pthread_barrier_init(&c.start, NULL, 4);
+		for (int i = 0; i < 4; i++)
+			pthread_create(&writers[i], NULL, first_write, &c);
+		for (int i = 0; i < 4; i++)
+			pthread_join(writers[i], NULL);
+		pthread_barrier_destroy(&c.start);
+		assert_false(c.failed);
+		assert_int_equal(fixture_check(c.f, 0, 4 * PIECE), 0);
+		fixture_free(c.f);
+	}
+}
+
 #define on_disk_and_tmpfs(f)                                                   \
 	cmocka_unit_test(f), cmocka_unit_test_prestate(f, (void *)"/dev/shm")
 
@@ -370,6 +413,7 @@ int main(void)
 		on_disk_and_tmpfs(test_stamps__tell_a_change),
 		on_disk_and_tmpfs(test_delete__keeps_what_strangers_put_there),
 		on_disk_and_tmpfs(test_crowd__many_write_one_torrent),
+		on_disk_and_tmpfs(test_crowd__the_first_writers_of_a_file_race),
 	};
 
 	umask(022);
