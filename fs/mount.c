@@ -23,6 +23,7 @@
 #include "engine/base/log.h"
 #include "fs/incoming.h"
 #include "fs/mount_private.h"
+#include "fs/prefetch.h"
 #include "fs/read.h"
 
 #define REQUESTS_PER_TURN 32 /* then sockets and timers have their say */
@@ -146,6 +147,7 @@ static void on_removed(struct session_listener *l, struct entry *e)
 	char name[NODE_NAME_SIZE];
 
 	handles_drop_entry(m, e);
+	prefetch_drop_entry(m, e);
 	notify_entry(m, m->single_id ? INO_ROOT : INO_FILES, 0, e->name);
 	notify_entry(m, INO_BY_HASH, 0, e->hash);
 	notify_entry(m, INO_WEIRFS, 0, e->name);
@@ -299,6 +301,7 @@ int mount_open(struct session *s, const struct mount_config *c,
 	list_init(&m->incoming);
 	handles_init(&m->handles);
 	reads_init(m);
+	prefetch_init(m);
 	m->reply_buf = mem_alloc(MOUNT_MAX_IO);
 	session_listen(s, &m->listener);
 	r = start_session(m, c, why);
@@ -349,6 +352,7 @@ void mount_stop(struct mount *m, void (*done)(void *arg), void *arg)
 	m->stopped = done;
 	m->stopped_arg = arg;
 	reads_fail_all(m, -ESHUTDOWN);
+	prefetch_stop(m);
 	if (!m->num_notes)
 		finish_stop(m);
 }

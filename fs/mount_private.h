@@ -42,7 +42,10 @@ struct mount {
 	struct task interrupt_task;
 	bool is_interrupt_posted;
 	struct timer reaper; /* looks for readers that have died */
-	unsigned num_reads;
+	unsigned num_reads, num_page_reads;
+
+	struct list prefetches; /* prefetch.c */
+	unsigned num_prefetches;
 
 	/* incoming.c */
 	struct list incoming;

@@ -315,6 +315,8 @@ static int list_incoming(struct mount *m, uint64_t serial, struct node *out,
 	return make(m, INO_INCOMING, in->serial, 0, out);
 }
 
+/* One name for each torrent, so that "rm *" removes each once. Both names can
+ * be read. */
 static int list_torrents(struct mount *m, uint64_t at, struct node *out,
 			 char name[NODE_NAME_SIZE], uint64_t *next)
 {
@@ -323,23 +325,14 @@ static int list_torrents(struct mount *m, uint64_t at, struct node *out,
 
 	if (at >= AT_INCOMING)
 		return list_incoming(m, at - AT_INCOMING, out, name, next);
-	for (size_t i = library_index(lib, (int64_t)(at / 2));
-	     (e = library_at(lib, i)); i++) {
-		bool is_second = at == (uint64_t)e->id * 2 + 1;
-
-		put_name(name, e->name, strlen(e->name),
-			 is_second ? ".magnet" : ".torrent");
-		*next = (uint64_t)e->id * 2 + 1 + is_second;
-		if (!make(m, is_second ? INO_MAGNET_FILE : INO_TORRENT_FILE,
-			  e->id, 0, out))
-			return 0;
-		if (is_second)
-			continue;
-		put_name(name, e->name, strlen(e->name), ".magnet");
-		*next += 1;
-		return make(m, INO_MAGNET_FILE, e->id, 0, out);
-	}
-	return list_incoming(m, 0, out, name, next);
+	e = library_at(lib, library_index(lib, (int64_t)at));
+	if (!e)
+		return list_incoming(m, 0, out, name, next);
+	put_name(name, e->name, strlen(e->name),
+		 e->has_metainfo ? ".torrent" : ".magnet");
+	*next = (uint64_t)e->id + 1;
+	return make(m, e->has_metainfo ? INO_TORRENT_FILE : INO_MAGNET_FILE,
+		    e->id, 0, out);
 }
 
 static int list_fixed_names(struct mount *m, uint32_t dir, uint64_t at,
@@ -563,6 +556,9 @@ double node_attr_timeout(const struct node *n)
 {
 	if (node_is_content(n))
 		return TIMEOUT_TREE;
+	/* So that whoever looks at the mount point learns of our death. */
+	if (n->ino == INO_ROOT)
+		return 0.0;
 	return node_is_dir(n) ? TIMEOUT_LIBRARY : 0.0;
 }
 

@@ -116,28 +116,36 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	refuse(req, parent);
 }
 
-/* chmod, touch and truncate of what is being written; other files stay as they
- * are. */
+/* What may be done to N by whoever copies, installs or moves files into
+ * torrents/: modes and times are taken with a nod and forgotten. */
+static int set_attributes(struct mount *m, const struct node *n,
+			  struct incoming *in, const struct stat *attr,
+			  int to_set)
+{
+	if (!in && n->kind == INO_INCOMING)
+		in = incoming_by_serial(m, n->id);
+	if (!in && n->kind != INO_TORRENT_FILE && n->kind != INO_MAGNET_FILE)
+		return node_is_content(n) ? -EROFS : -EPERM;
+	if (!(to_set & FUSE_SET_ATTR_SIZE))
+		return 0;
+	if (!in || attr->st_size < 0)
+		return in ? -EINVAL : -EPERM;
+	return incoming_resize(in, (uint64_t)attr->st_size);
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		struct fuse_file_info *fi)
 {
 	struct mount *m = mount_of(req);
 	struct handle *h = fi ? handle_find(m, fi->fh) : NULL;
-	struct incoming *in = h ? h->incoming : NULL;
 	struct node n;
 	struct stat st;
 	int r = node_get(m, ino, &n);
 
-	if (!r && !in && n.kind == INO_INCOMING)
-		in = incoming_by_serial(m, n.id);
-	if (!r && !in)
-		r = -EROFS;
 	if (!r && !mount_is_owner(m, req))
 		r = -EACCES;
-	if (!r && to_set & FUSE_SET_ATTR_SIZE)
-		r = attr->st_size < 0
-			    ? -EINVAL
-			    : incoming_resize(in, (uint64_t)attr->st_size);
+	if (!r)
+		r = set_attributes(m, &n, h ? h->incoming : NULL, attr, to_set);
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;

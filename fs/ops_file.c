@@ -1,7 +1,9 @@
 /* Open files. Content with bytes missing is opened direct_io, where a waiting
  * reader can be interrupted; complete content goes through the page cache.
  * keep_cache in any case: content never changes, and dropping pages at open
- * would wait for one that is being read. */
+ * would wait for one that is being read. So does mmap of a direct_io file,
+ * deaf to SIGKILL: while a mapping waits for a page of a file, the next opens
+ * of it go through the page cache too. */
 #include "fs/ops.h"
 
 #include <errno.h>
@@ -65,7 +67,8 @@ static int open_for_reading(struct mount *m, const struct node *n,
 	fi->fh = h->fh;
 	fi->noflush = 1;
 	fi->keep_cache = h->kind == HANDLE_CONTENT;
-	fi->direct_io = h->kind == HANDLE_TEXT || h->reader;
+	fi->direct_io = h->kind == HANDLE_TEXT ||
+			(h->reader && !reads_has_page(m, n->ino));
 	return 0;
 }
 
@@ -113,7 +116,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	switch (h->kind) {
 	case HANDLE_CONTENT:
-		read_content(req, h, (uint64_t)off, size);
+		read_content(req, h, (uint64_t)off, size, !fi->lock_owner);
 		return;
 	case HANDLE_TEXT:
 		reply_part(req, &h->text, size, (uint64_t)off);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/xattr.h>
 
-#include "fs/handle.h"
+#include "fs/prefetch.h"
 #include "fs/status.h"
 
 #define XATTR_PREFIX "user.weirfs."
@@ -20,7 +20,6 @@ struct xattr {
 	/* Adds the value; false: this node has no such thing. */
 	bool (*get)(struct mount *m, const struct node *n, struct buf *out);
 	int (*set)(struct mount *m, const struct node *n, const char *value);
-	bool is_hidden; /* not in listxattr: there to be written */
 };
 
 static bool get_infohash(struct mount *m, const struct node *n, struct buf *out)
@@ -154,11 +153,6 @@ static bool get_control(struct mount *m, const struct node *n, struct buf *out)
 
 static const char *const fill_names[] = { "none", "file", "torrent" };
 
-static bool get_fill(struct mount *m, const struct node *n, struct buf *out)
-{
-	return false; /* the engine does not tell */
-}
-
 static int set_fill(struct mount *m, const struct node *n, const char *value)
 {
 	for (unsigned i = 0; i < ARRAY_LEN(fill_names); i++) {
@@ -170,19 +164,25 @@ static int set_fill(struct mount *m, const struct node *n, const char *value)
 	return n->entry ? -EINVAL : -ENOTSUP;
 }
 
+static bool get_nothing(struct mount *m, const struct node *n, struct buf *out)
+{
+	return false; /* only to be written */
+}
+
 static const struct xattr xattrs[] = {
-	{ "infohash", get_infohash, NULL, false },
-	{ "magnet", get_magnet, NULL, false },
-	{ "state", get_state, NULL, false },
-	{ "progress", get_progress, NULL, false },
-	{ "have", get_have, NULL, false },
-	{ "peers", get_peers, NULL, false },
-	{ "down_bps", get_down, NULL, false },
-	{ "up_bps", get_up, NULL, false },
-	{ "error", get_error, NULL, false },
-	{ "origpath", get_origpath, NULL, false },
-	{ "control", get_control, NULL, false },
-	{ "fill", get_fill, set_fill, true },
+	{ "infohash", get_infohash, NULL },
+	{ "magnet", get_magnet, NULL },
+	{ "state", get_state, NULL },
+	{ "progress", get_progress, NULL },
+	{ "have", get_have, NULL },
+	{ "peers", get_peers, NULL },
+	{ "down_bps", get_down, NULL },
+	{ "up_bps", get_up, NULL },
+	{ "error", get_error, NULL },
+	{ "origpath", get_origpath, NULL },
+	{ "control", get_control, NULL },
+	{ "fill", get_nothing, set_fill },
+	{ "prefetch", get_nothing, prefetch_start },
 };
 
 static const struct xattr *find_xattr(const char *name)
@@ -250,7 +250,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	for (unsigned i = 0; i < ARRAY_LEN(xattrs); i++) {
 		const struct xattr *x = &xattrs[i];
 
-		if (x->is_hidden || !x->get(m, &n, &value))
+		if (!x->get(m, &n, &value))
 			continue;
 		buf_add_str(&names, XATTR_PREFIX);
 		buf_add(&names, x->name, strlen(x->name) + 1);

@@ -11,9 +11,11 @@
  *        +-- INTERRUPT, RELEASE, the reader is dead: EINTR, no more demand
  *
  * The kernel sends INTERRUPT for read(2) of a direct_io file, but none for a
- * page that a mapping needs: a killed reader is gone and its request stays,
- * with the page locked under everyone who maps the file next, unkillable. So
+ * page of its cache, which a mapping or a buffered reader needs: a killed
+ * reader is gone and its request stays, with the page locked under others. So
  * every quarter of a second we look whether the asking threads still exist.
+ * The two kinds of read differ in that the kernel gives an owner (of locks)
+ * with the former alone.
  *
  * A request that spans here and missing waits for all of it: a short read
  * before the end of a file would be legal with direct_io alone, and readers of
@@ -51,7 +53,7 @@ struct read {
 	uint64_t off;     /* in the torrent */
 	size_t len;
 	unsigned distrusted;
-	bool is_parked, is_starting;
+	bool is_parked, is_starting, is_page;
 	pid_t pid; /* the thread that asked; 0: in no view of ours */
 
 	struct job job;
@@ -76,6 +78,7 @@ static void read_free(struct read *rd)
 	leave_lists(rd);
 	list_remove(&rd->all);
 	rd->m->num_reads--;
+	rd->m->num_page_reads -= rd->is_page;
 	free(rd->buf);
 	free(rd);
 }
@@ -161,10 +164,10 @@ static void on_reap(struct timer *timer)
 
 		list_remove(&rd->all);
 		list_push_back(&m->reads, &rd->all);
-		if (rd->is_parked && is_dead(rd->pid))
+		if (rd->is_parked && rd->is_page && is_dead(rd->pid))
 			read_answer(rd, -EINTR, NULL);
 	}
-	if (m->num_reads)
+	if (m->num_page_reads)
 		timer_set_ms(&m->reaper, REAP_MS);
 }
 
@@ -288,7 +291,7 @@ static void read_park(struct read *rd)
 }
 
 static struct read *read_new(struct mount *m, fuse_req_t req, struct handle *h,
-			     uint64_t off, size_t len)
+			     uint64_t off, size_t len, bool is_page)
 {
 	struct read *rd = mem_alloc(sizeof(*rd));
 
@@ -301,7 +304,9 @@ static struct read *read_new(struct mount *m, fuse_req_t req, struct handle *h,
 	list_push_back(&m->reads, &rd->all);
 	list_init(&rd->interrupted);
 	rd->pid = fuse_req_ctx(req)->pid;
-	if (!m->num_reads++)
+	rd->is_page = is_page;
+	m->num_reads++;
+	if (is_page && !m->num_page_reads++)
 		timer_set_ms(&m->reaper, REAP_MS);
 	return rd;
 }
@@ -319,7 +324,8 @@ static void read_begin(struct read *rd, bool is_here)
 		read_free(rd);
 }
 
-void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
+void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size,
+		  bool is_page)
 {
 	struct mount *m = mount_of(req);
 	struct torrent *t;
@@ -357,7 +363,18 @@ void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size)
 	else if (m->num_reads >= LIMIT_WANTS)
 		fuse_reply_err(req, ENOMEM);
 	else
-		read_begin(read_new(m, req, h, start, size), is_here);
+		read_begin(read_new(m, req, h, start, size, is_page), is_here);
+}
+
+bool reads_has_page(const struct mount *m, uint64_t ino)
+{
+	if (!m->num_page_reads)
+		return false;
+	list_foreach(rd, &m->reads, struct read, all) {
+		if (rd->is_page && rd->is_parked && rd->h && rd->h->ino == ino)
+			return true;
+	}
+	return false;
 }
 
 /* ---- ending what waits ---- */

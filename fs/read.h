@@ -6,8 +6,12 @@
 void reads_init(struct mount *m);
 
 /* Answers REQ exactly once: now, from a worker's done, when the bytes came, on
- * interrupt, timeout or stop. Takes REQ. */
-void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size);
+ * interrupt, timeout or stop. Takes REQ. IS_PAGE: for the page cache. */
+void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size,
+		  bool is_page);
+
+/* Does a page of INO wait for its bytes? */
+bool reads_has_page(const struct mount *m, uint64_t ino);
 
 /* Everything of H that waits is answered EINTR. */
 void reads_drop_handle(struct mount *m, struct handle *h);

@@ -84,3 +84,4 @@
 #define LIMIT_INCOMING		  64	      /* files being written to torrents/ */
 #define LIMIT_INCOMING_BYTES	  (160u << 20) /* of all of them */
 #define LIMIT_SNAPSHOT_BYTES	  (256u << 20) /* status files that are open */
+#define LIMIT_PREFETCHES	  64	      /* user.weirfs.prefetch under way */
