@@ -25,6 +25,7 @@ struct command {
 };
 
 extern const struct command cmd_get, cmd_seed;
+extern const struct command cmd_add, cmd_ls, cmd_peers, cmd_rm, cmd_status;
 
 /* "weirctl NAME: ..., try weirctl NAME --help", and EXIT_USAGE. */
 int command_usage(const struct command *c, const char *format, ...)

@@ -11,8 +11,8 @@
 #include "tools/command.h"
 
 static const struct command *const commands[] = {
-	&cmd_get,
-	&cmd_seed,
+	&cmd_get, &cmd_seed,   &cmd_add,   &cmd_rm,
+	&cmd_ls,  &cmd_status, &cmd_peers,
 };
 
 static void print_usage(FILE *f)
