@@ -502,7 +502,8 @@ uint64_t store_allocated_to(struct store *s, uint64_t off)
 
 	if (!is_in_range(s, off, 1))
 		return off;
-	e = extent_at(s->mi, file_at(s->mi, off), off, SIZE_MAX);
+	e = extent_at(s->mi, file_at(s->mi, off), off,
+		      (size_t)(s->mi->layout.total - off));
 	if (e.is_hole)
 		return off + e.len;
 	if (store_hold_file(s, e.file, false, &f))
