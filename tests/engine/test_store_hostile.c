@@ -2,8 +2,11 @@
  * things leads to an error, never to a byte outside or to a wrong byte. */
 #include "tests/engine/store_fixture.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 /* --- fsync and fdatasync, watched and made to fail --- */
@@ -370,6 +373,26 @@ static void test_full_disk__is_an_error_that_goes_away(void **state)
 	rmdir(dir);
 }
 
+/* --- kernels and sandboxes without openat2 --- */
+
+static void test_no_openat2__from_here_on(void **state)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { ARRAY_LEN(code), code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		skip();
+	assert_int_equal(syscall(SYS_openat2, 0, "", NULL, 0), -1);
+	assert_int_equal(errno, ENOSYS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +413,15 @@ int main(void)
 		cmocka_unit_test(test_sync__what_failed_is_never_called_safe),
 		cmocka_unit_test(test_sync__says_when_a_written_file_is_gone),
 		cmocka_unit_test(test_full_disk__is_an_error_that_goes_away),
+		/* The rest once more, the other way. */
+		cmocka_unit_test(test_no_openat2__from_here_on),
+		cmocka_unit_test(test_symlink__in_place_of_a_file),
+		cmocka_unit_test(test_symlink__in_place_of_a_folder),
+		cmocka_unit_test(test_symlink__in_place_of_the_torrents_folder),
+		cmocka_unit_test(test_dotdot__would_not_leave_the_root_either),
+		cmocka_unit_test(test_no_plain_file__is_refused_without_a_wait),
+		cmocka_unit_test(
+			test_folder_deleted__comes_back_with_the_next_download),
 	};
 
 	umask(022);
