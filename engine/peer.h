@@ -69,8 +69,10 @@ struct peer {
 
 	/* What they have. Before metadata: early_* only. */
 	struct bitfield have;
-	bool is_seed;       /* has all; then `have` is unused */
-	bool has_told_have; /* bitfield, have-all or have-none came */
+	bool is_seed;        /* has all; then `have` is unused */
+	bool has_told_have;  /* bitfield, have-all or have-none came */
+	bool has_taken_back; /* BEP 54 */
+	unsigned num_retold; /* bitfields and the like after the first */
 	bool early_all;
 	struct buf early_bits;  /* a bitfield, raw */
 	struct buf early_haves; /* HAVEs beyond it; uint32_t each */

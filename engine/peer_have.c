@@ -70,7 +70,9 @@ void peer_on_have(struct peer *p, uint32_t piece)
 		return;
 	p->haves_told++;
 	picker_on_have(t->picker, piece);
-	if (bitfield_is_full(&p->have))
+	/* One that takes back and gives again stays bit by bit: to change
+	 * between the two costs a walk over all pieces. */
+	if (bitfield_is_full(&p->have) && !p->has_taken_back)
 		became_seed(p);
 	if (!p->am_interested)
 		peer_update_interest(p);
@@ -82,6 +84,7 @@ void peer_on_donthave(struct peer *p, uint32_t piece)
 
 	if (!t->mi || piece >= t->mi->layout.num_pieces)
 		return;
+	p->has_taken_back = true;
 	if (p->is_seed) {
 		picker_remove_peer(t->picker, NULL, true);
 		p->is_seed = false;
@@ -105,7 +108,12 @@ int peer_on_bits(struct peer *p, const struct wire_msg *m, const char **why)
 	}
 	if (p->has_told_have) {
 		/* Some clients send it again, or after a first HAVE: start
-		 * over from what it says now. */
+		 * over from what it says now. Each time is a walk over all
+		 * pieces, so not too often. */
+		if (++p->num_retold > LIMIT_HAVE_RETOLD) {
+			*why = "tells what it has over and over";
+			return -EPROTO;
+		}
 		picker_remove_peer(t->picker, &p->have, p->is_seed);
 		p->has_told_have = p->is_seed = false;
 	}
