@@ -24,7 +24,7 @@ struct command {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_get, cmd_seed;
+extern const struct command cmd_check, cmd_get, cmd_info, cmd_make, cmd_seed;
 extern const struct command cmd_add, cmd_ls, cmd_peers, cmd_rm, cmd_status;
 
 /* "weirctl NAME: ..., try weirctl NAME --help", and EXIT_USAGE. */

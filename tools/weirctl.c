@@ -10,9 +10,11 @@
 #include "fs/opts.h"
 #include "tools/command.h"
 
+#define HELP_WIDTH 80
+
 static const struct command *const commands[] = {
-	&cmd_get, &cmd_seed,   &cmd_add,   &cmd_rm,
-	&cmd_ls,  &cmd_status, &cmd_peers,
+	&cmd_get, &cmd_seed, &cmd_make, &cmd_info,   &cmd_check,
+	&cmd_add, &cmd_rm,   &cmd_ls,   &cmd_status, &cmd_peers,
 };
 
 static void print_usage(FILE *f)
@@ -30,10 +32,30 @@ static void print_usage(FILE *f)
 	      f);
 }
 
+/* Breaks lines between words; "[--data DIR]" is one. */
+static void print_synopsis(const struct command *c)
+{
+	int indent = printf("usage: weirctl %s", c->name), at = indent;
+
+	for (const char *s = c->synopsis; *s;) {
+		int len = (int)(*s == '[' ? strcspn(s, "]") + 1 : 0);
+
+		len += (int)strcspn(s + len, " ");
+		if (at + 1 + len > HELP_WIDTH) {
+			printf("\n%*s", indent, "");
+			at = indent;
+		}
+		at += printf(" %.*s", len, s);
+		s += len;
+		s += strspn(s, " ");
+	}
+	putchar('\n');
+}
+
 static void print_help(const struct command *c)
 {
-	printf("usage: weirctl %s %s\n\n%s.\n", c->name, c->synopsis,
-	       c->summary);
+	print_synopsis(c);
+	printf("\n%s.\n", c->summary);
 	if (*c->options)
 		printf("\n%s", c->options);
 	if (c->has_o) {
