@@ -28,7 +28,8 @@ struct host {
 };
 
 struct host_query {
-	struct list node; /* in host->waiting */
+	struct list node;  /* in host->waiting */
+	struct host *host; /* NULL once the answer is here */
 	uint16_t port;
 	void (*done)(void *arg, int r, const struct addr *addrs, size_t n,
 		     const char *why);
@@ -56,6 +57,15 @@ static void query_free(struct host_query *q)
 {
 	list_remove(&q->node);
 	free(q);
+}
+
+/* A look-up that nobody waits for would hold a worker at the end. */
+static void stop_if_idle(struct host *host)
+{
+	if (!list_is_empty(&host->waiting))
+		return;
+	resolve_cancel(host->resolve);
+	host->resolve = NULL;
 }
 
 static void host_free(struct host *host)
@@ -90,6 +100,8 @@ static void answer(struct host *host, int r, const char *why)
 	memcpy(addrs, host->addrs, sizeof(addrs));
 	list_init(&waiting);
 	list_splice_back(&waiting, &host->waiting);
+	list_foreach(q, &waiting, struct host_query, node)
+		q->host = NULL;
 	while ((node = list_pop_front(&waiting))) {
 		struct host_query *q =
 			list_entry(node, struct host_query, node);
@@ -171,6 +183,7 @@ struct host_query *hosts_find(struct hosts *h, const char *name, uint16_t port,
 	if (!host)
 		return NULL;
 	q = mem_alloc(sizeof(*q));
+	q->host = host;
 	q->port = port;
 	q->done = done;
 	q->arg = arg;
@@ -185,8 +198,14 @@ struct host_query *hosts_find(struct hosts *h, const char *name, uint16_t port,
 
 void host_query_cancel(struct host_query *q)
 {
-	if (q)
-		query_free(q);
+	struct host *host;
+
+	if (!q)
+		return;
+	host = q->host;
+	query_free(q);
+	if (host)
+		stop_if_idle(host);
 }
 
 void hosts_blame(struct hosts *h, const char *name, const struct addr *addr)

@@ -20,5 +20,7 @@ struct resolve *resolve_start(struct loop *loop, struct workers *workers,
 					   const struct addr *addrs, size_t n,
 					   const char *why),
 			      void *arg);
-/* done() will not be called. Harmless on NULL. */
+/* done() will not be called, and no worker is held up by it any more: cancel
+ * before workers_free, or that may wait for a dead name server. Harmless on
+ * NULL. */
 void resolve_cancel(struct resolve *resolve);

@@ -51,21 +51,29 @@ static bool loopback_up(void)
 	return is_up;
 }
 
-static bool hosts_file(const char *tmp)
+/* What stands under /etc/NAME for us alone. */
+static bool replace_file(const char *tmp, const char *name, const char *text)
 {
-	char *path = mem_printf("%s/hosts", tmp);
+	char *path = mem_printf("%s/%s", tmp, name);
+	char *real = mem_printf("/etc/%s", name);
 	FILE *f = fopen(path, "w");
-	bool is_there = f != NULL;
+	bool is_there = f && fputs(text, f) >= 0;
 
-	if (f) {
-		fputs("127.0.0.1 localhost both.test\n::1 both.test\n", f);
-		fclose(f);
-	}
-	is_there = is_there && !unshare(CLONE_NEWNS) &&
-		   !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
-		   !mount(path, "/etc/hosts", NULL, MS_BIND, NULL);
+	is_there = f && !fclose(f) && is_there &&
+		   !mount(path, real, NULL, MS_BIND, NULL);
 	free(path);
+	free(real);
 	return is_there;
+}
+
+static bool own_names(const char *tmp)
+{
+	return !unshare(CLONE_NEWNS) &&
+	       !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       replace_file(tmp, "hosts",
+			    "127.0.0.1 localhost both.test\n::1 both.test\n") &&
+	       replace_file(tmp, "resolv.conf",
+			    "nameserver " LAB_NAME_SERVER "\n");
 }
 
 bool lab_open(struct lab *lab)
@@ -76,7 +84,7 @@ bool lab_open(struct lab *lab)
 	if (!mkdtemp(lab->tmp) || chmod(lab->tmp, 0755) < 0)
 		return false;
 	lab->has_netns = !unshare(CLONE_NEWNET) && loopback_up();
-	lab->has_hosts = lab->has_netns && hosts_file(lab->tmp);
+	lab->has_names = lab->has_netns && own_names(lab->tmp);
 	return true;
 }
 
@@ -84,8 +92,10 @@ void lab_close(struct lab *lab)
 {
 	char *command;
 
-	if (lab->has_hosts)
+	if (lab->has_names) {
 		umount("/etc/hosts");
+		umount("/etc/resolv.conf");
+	}
 	command = mem_printf("rm -rf '%s'", lab->tmp);
 	if (system(command))
 		fprintf(stderr, "cannot remove %s\n", lab->tmp);
@@ -99,7 +109,7 @@ int lab_mute_port(const char *ip, int type, uint16_t *port)
 	struct addr a;
 	int fd;
 
-	if (addr_parse(ip, 0, &a))
+	if (addr_parse(ip, *port, &a))
 		return -1;
 	len = addr_to_sockaddr(&a, &sa);
 	fd = socket(sa.ss_family, type | SOCK_CLOEXEC, 0);

@@ -6,12 +6,14 @@
 #include "tracker/tracker.h"
 
 /* A network namespace of our own, with these addresses on its loopback, so
- * that ports are free; and in it a name "both.test" for 127.0.0.1 and ::1.
- * What could not be had is false. */
-#define LAB_GLOBAL_IP "198.18.7.7" /* not loopback, not private to addr.c */
+ * that ports are free; and in it a name "both.test" for 127.0.0.1 and ::1, and
+ * a name server that is there when a case listens. What could not be had is
+ * false. */
+#define LAB_GLOBAL_IP   "198.18.7.7" /* not loopback, not private to addr.c */
+#define LAB_NAME_SERVER "127.0.0.53"
 struct lab {
 	char tmp[64]; /* a folder */
-	bool has_netns, has_hosts;
+	bool has_netns, has_names;
 };
 bool lab_open(struct lab *lab);
 void lab_close(struct lab *lab);
@@ -34,7 +36,7 @@ const char *opentracker_start(struct proc *p, const struct lab *lab,
 			      const char *ip, const struct infohash *hash);
 
 /* A listening port that never accepts, or a bound UDP port that never
- * answers. Returns the descriptor or -1. */
+ * answers. *PORT 0: any. Returns the descriptor or -1. */
 int lab_mute_port(const char *ip, int type, uint16_t *port);
 
 #define LAB_URLS  4

@@ -219,7 +219,7 @@ static const char *both_families_are_announced(void)
 	struct proc p;
 	char *said, *url;
 
-	if (!lab.has_hosts) {
+	if (!lab.has_names) {
 		skip_why = "needs a mount namespace";
 		return NULL;
 	}
@@ -412,6 +412,38 @@ static const char *drain_takes_two_seconds_at_most(void)
 	return NULL;
 }
 
+/* A look-up cannot be stopped, and yet nothing waits for it at the end. */
+static const char *dead_name_server_holds_nobody_up(void)
+{
+	struct client c;
+	uint16_t port = 53;
+	int64_t from_ms;
+	int fd;
+
+	if (!lab.has_names) {
+		skip_why = "needs a mount namespace";
+		return NULL;
+	}
+	fd = lab_mute_port(LAB_NAME_SERVER, SOCK_DGRAM, &port);
+	EXPECT(fd >= 0);
+	client_open(&c, 7001, NULL);
+	client_add_url(&c, "udp://dead.test:6969/announce");
+	client_add_url(&c, "http://dead.test:6969/announce");
+	client_start(&c);
+	client_run_ms(&c, 2500); /* both are asked by then */
+	EXPECT(!c.message[0]);
+	from_ms = clock_now_ms();
+	EXPECT(client_stop_and_drain(&c));
+	EXPECT(clock_now_ms() - from_ms < 2300);
+	from_ms = clock_now_ms();
+	workers_free(c.workers); /* first: they must not wait either */
+	c.workers = NULL;
+	client_close(&c);
+	EXPECT(clock_now_ms() - from_ms < 300);
+	close(fd);
+	return NULL;
+}
+
 /* --- a tracker that is not on this machine --- */
 
 static const char *global_tracker_cannot_send_us_home(void)
@@ -483,6 +515,8 @@ static const struct {
 	{ "silence_of_udp_costs_two_seconds",
 	  silence_of_udp_costs_two_seconds },
 	{ "drain_takes_two_seconds_at_most", drain_takes_two_seconds_at_most },
+	{ "dead_name_server_holds_nobody_up",
+	  dead_name_server_holds_nobody_up },
 	{ "global_tracker_cannot_send_us_home",
 	  global_tracker_cannot_send_us_home },
 };
