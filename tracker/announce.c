@@ -56,6 +56,16 @@ struct announce {
 
 /* --- the end of one --- */
 
+static void set_timer(struct announcer *n)
+{
+	int64_t next_ms = udp_exchange_next_ms(n->exchange);
+
+	if (next_ms == INT64_MAX)
+		timer_stop(&n->timer);
+	else
+		timer_set_ms(&n->timer, next_ms - loop_now_ms(n->loop));
+}
+
 static void announce_free(struct announce *a)
 {
 	if (a->gone)
@@ -64,6 +74,7 @@ static void announce_free(struct announce *a)
 		http_cancel(a->parts[i].http);
 		udp_call_cancel(a->parts[i].udp);
 	}
+	set_timer(a->announcer);
 	host_query_cancel(a->query);
 	timer_stop(&a->end);
 	announce_answer_release(&a->failure);
@@ -237,16 +248,6 @@ static void start_http(struct announce *a, int i, const char *url,
 }
 
 /* --- UDP --- */
-
-static void set_timer(struct announcer *n)
-{
-	int64_t next_ms = udp_exchange_next_ms(n->exchange);
-
-	if (next_ms == INT64_MAX)
-		timer_stop(&n->timer);
-	else
-		timer_set_ms(&n->timer, next_ms - loop_now_ms(n->loop));
-}
 
 static void on_timer(struct timer *timer)
 {

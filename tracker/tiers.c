@@ -9,8 +9,10 @@
  * asked when the one before it has failed, or has been silent for PATIENCE
  * while at most RACERS are asked at a time, since a dead tracker must not cost
  * a reader its first byte. Until any tracker has answered at all, patience is
- * short. Slow ones are not given up: their peers are welcome when they come. A
- * private torrent is at one tracker at a time (BEP 27) and does not race.
+ * short, unless it is our own queue of requests that is long: a thousand
+ * torrents at one start must not become four thousand announces. Slow ones are
+ * not given up: their peers are welcome when they come. A private torrent is at
+ * one tracker at a time (BEP 27) and does not race.
  *
  * The round is over with the first answer that has peers, or when everybody
  * was asked. An answer without peers ends it only for a seed, or in private:
@@ -251,8 +253,9 @@ static int64_t may_send_ms(const struct tiers *t)
 		return 0;
 	if (t->is_private || n >= RACERS)
 		return INT64_MAX;
-	return t->last_sent_ms +
-	       (t->was_answered ? PATIENCE_MS : PATIENCE_FIRST_MS);
+	return t->last_sent_ms + (t->was_answered || t->is_patient
+					  ? PATIENCE_MS
+					  : PATIENCE_FIRST_MS);
 }
 
 struct tier_entry *tiers_next(struct tiers *t, int64_t now_ms, int64_t *wake_ms)

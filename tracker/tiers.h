@@ -40,6 +40,7 @@ struct tiers {
 	size_t num;
 	struct prng random;
 	bool is_private, is_complete;
+	bool is_patient; /* our own queue is full: silence means nothing */
 	bool in_round;
 	bool is_satisfied; /* nobody else needs to be asked this round */
 	bool is_answered;  /* somebody answered in this round */

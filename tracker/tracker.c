@@ -32,9 +32,11 @@
 struct tracker_client {
 	struct peersource source;
 	struct loop *loop; /* borrowed */
+	struct http *http; /* borrowed */
 	struct announcer *announcer;
 	struct tracker_options options; /* without its pointers */
 	char **trusted;                 /* owned */
+	struct log_limit log_limit;     /* of failures */
 	struct list jobs, farewells;
 	struct timer drain;
 	void (*drained)(void *arg); /* NULL: nobody waits */
@@ -177,18 +179,18 @@ static bool is_trusted(const struct tracker_client *c, const char *url)
 	return false;
 }
 
-static void log_result(const struct peersource_job *j,
-		       const struct tier_entry *e,
+static void log_result(struct peersource_job *j, const struct tier_entry *e,
 		       const struct announce_answer *a)
 {
 	char url[STATUS_URL_MAX], hash[9];
 
 	hex_encode(j->face->infohash.b, 4, hash);
 	status_short_url(e->url, url);
-	if (a->r)
+	if (a->r &&
+	    log_limit_ok(&j->client->log_limit, loop_now_ms(j->client->loop)))
 		log_info("tracker=%s torrent=%s error=\"%s\"", url, hash,
 			 a->text);
-	else
+	else if (!a->r)
 		log_debug("tracker=%s torrent=%s peers=%zu interval=%lld", url,
 			  hash, a->num_peers, (long long)a->interval_s);
 }
@@ -275,6 +277,7 @@ static void on_timer(struct timer *timer)
 	int64_t now_ms = loop_now_ms(j->client->loop), wake_ms;
 	struct tier_entry *e;
 
+	j->tiers.is_patient = http_is_full(j->client->http);
 	while ((e = tiers_next(&j->tiers, now_ms, &wake_ms)))
 		announce_to(j, e);
 	if (wake_ms != INT64_MAX)
@@ -318,6 +321,8 @@ static struct peersource_job *job_start(struct peersource *source,
 
 static void job_on_urls(struct peersource_job *j)
 {
+	/* Only metadata says so: a magnet learns it now. */
+	j->tiers.is_private = j->face->is_private;
 	add_urls(j);
 	run_soon(j);
 }
@@ -451,6 +456,7 @@ struct tracker_client *tracker_client_new(struct loop *loop,
 
 	c->source.ops = &ops;
 	c->loop = loop;
+	c->http = http;
 	c->options = *o;
 	if (!c->options.num_want)
 		c->options.num_want = NUM_WANT;

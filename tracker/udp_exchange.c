@@ -3,7 +3,9 @@
  *
  * An endpoint (address and port of a tracker) gives out a connection id that
  * is good for 60 s; while it is, announces go out at once. Without one, a
- * single connect is sent, however many calls wait for it.
+ * single connect is sent, however many calls wait for it. At most WINDOW
+ * announces are out at an endpoint, the next one goes when one comes back: ten
+ * thousand torrents at one start would lose most of theirs in full buffers.
  *
  * BEP 15 sends again after 15 * 2^n s. A lost packet then costs 15 s of
  * somebody's first byte, so there is one early retry:
@@ -33,13 +35,17 @@
 
 #define ID_LIFE_MS 60000 /* BEP 15 */
 #define TRIES      2
+#define WINDOW     256 /* announces out per endpoint */
+#define BUCKETS    256 /* calls by transaction id; a power of two */
 
 static const int64_t wait_ms[TRIES] = { 3000, 15000 };
 
 struct endpoint {
 	struct list node;
 	struct addr addr;
-	struct list waiting; /* calls, for an id */
+	struct list waiting; /* calls, for an id or for room in the window */
+	unsigned num_calls;  /* waiting or out */
+	unsigned num_out;
 	uint64_t id;
 	int64_t id_until_ms; /* 0: no id */
 	/* The connect that is out, if any. */
@@ -51,7 +57,7 @@ struct endpoint {
 };
 
 struct udp_call {
-	struct list node; /* in endpoint->waiting or exchange->calls */
+	struct list node; /* in endpoint->waiting or one of exchange->out */
 	struct udp_exchange *x;
 	struct endpoint *endpoint;
 	struct announce_request request;
@@ -60,7 +66,7 @@ struct udp_call {
 	void *arg; /* borrowed */
 	int64_t give_up_ms;
 	bool has_old_id; /* made with an id from before the call */
-	/* The announce that is out; tries 0: none. */
+	/* The announce that is out; tries 0: the call waits. */
 	uint64_t id; /* it was made with */
 	uint32_t tid;
 	int tries;
@@ -73,8 +79,21 @@ struct udp_exchange {
 	bool is_inside; /* receive or tick: endpoints must stay */
 	struct list endpoints;
 	size_t num_endpoints;
-	struct list calls; /* announces that are out */
+	struct list out[BUCKETS]; /* calls whose announce is out, by tid */
+	int64_t next_ms; /* nothing is due before; exact after a tick */
 };
+
+static int64_t due_of(const struct udp_call *c)
+{
+	return c->tries && c->retry_ms < c->give_up_ms ? c->retry_ms
+						       : c->give_up_ms;
+}
+
+static void due_at(struct udp_exchange *x, int64_t ms)
+{
+	if (ms < x->next_ms)
+		x->next_ms = ms;
+}
 
 struct udp_exchange *udp_exchange_new(const struct udp_exchange_io *io)
 {
@@ -82,13 +101,24 @@ struct udp_exchange *udp_exchange_new(const struct udp_exchange_io *io)
 
 	x->io = *io;
 	list_init(&x->endpoints);
-	list_init(&x->calls);
+	for (int i = 0; i < BUCKETS; i++)
+		list_init(&x->out[i]);
+	x->next_ms = INT64_MAX;
 	return x;
+}
+
+static void come_back(struct udp_call *c)
+{
+	if (c->tries)
+		c->endpoint->num_out--;
+	c->tries = 0;
 }
 
 static void call_free(struct udp_call *c)
 {
+	come_back(c);
 	list_remove(&c->node);
+	c->endpoint->num_calls--;
 	free(c->path);
 	free(c);
 }
@@ -97,8 +127,10 @@ void udp_exchange_free(struct udp_exchange *x)
 {
 	if (!x)
 		return;
-	list_foreach_safe(c, &x->calls, struct udp_call, node)
-		call_free(c);
+	for (int i = 0; i < BUCKETS; i++) {
+		list_foreach_safe(c, &x->out[i], struct udp_call, node)
+			call_free(c);
+	}
 	list_foreach_safe(e, &x->endpoints, struct endpoint, node) {
 		list_foreach_safe(c, &e->waiting, struct udp_call, node)
 			call_free(c);
@@ -127,26 +159,10 @@ static void finish_failed(struct udp_call *c, int r, const char *why)
 
 /* --- endpoints --- */
 
-static bool is_idle(const struct endpoint *e, int64_t now_ms)
-{
-	return !e->is_asking && now_ms >= e->id_until_ms &&
-	       list_is_empty(&e->waiting);
-}
-
-/* Calls that are out point at their endpoint, whose id may have ended. */
-static bool is_used(const struct udp_exchange *x, const struct endpoint *e)
-{
-	list_foreach(c, &x->calls, struct udp_call, node) {
-		if (c->endpoint == e)
-			return true;
-	}
-	return false;
-}
-
 static void forget_idle(struct udp_exchange *x, int64_t now_ms)
 {
 	list_foreach_safe(e, &x->endpoints, struct endpoint, node) {
-		if (!is_idle(e, now_ms) || is_used(x, e))
+		if (e->is_asking || e->num_calls || now_ms < e->id_until_ms)
 			continue;
 		list_remove(&e->node);
 		x->num_endpoints--;
@@ -202,6 +218,7 @@ static void send_connect(struct udp_exchange *x, struct endpoint *e,
 	udp_tracker_connect(packet, e->tid);
 	r = x->io.send(x->io.arg, &e->addr, packet, sizeof(packet));
 	e->error = judge_send(r, now_ms, &e->tries, &e->retry_ms);
+	due_at(x, e->retry_ms);
 }
 
 static void send_announce(struct udp_call *c, int64_t now_ms)
@@ -212,32 +229,39 @@ static void send_announce(struct udp_call *c, int64_t now_ms)
 	size_t len;
 	int r;
 
-	if (!c->tries)
+	if (!c->tries) {
 		c->tid = x->io.random(x->io.arg);
+		e->num_out++;
+	}
 	c->retry_ms = now_ms + wait_ms[c->tries++];
 	c->id = e->id;
 	len = udp_tracker_announce(packet, c->id, c->tid, &c->request,
 				   e->addr.family, c->path);
 	list_remove(&c->node);
-	list_push_back(&x->calls, &c->node);
+	list_push_back(&x->out[c->tid % BUCKETS], &c->node);
 	r = x->io.send(x->io.arg, &e->addr, packet, len);
 	c->error = judge_send(r, now_ms, &c->tries, &c->retry_ms);
+	due_at(x, due_of(c));
 }
 
-/* Announces if there is an id to do it with, else waits for one. */
-static void go(struct udp_call *c, int64_t now_ms)
+/* Lets those who wait go, as far as there is an id and room. */
+static void pump(struct udp_exchange *x, struct endpoint *e, int64_t now_ms)
 {
-	struct endpoint *e = c->endpoint;
-
-	if (now_ms < e->id_until_ms) {
-		send_announce(c, now_ms);
+	if (now_ms >= e->id_until_ms) {
+		if (!e->is_asking && !list_is_empty(&e->waiting))
+			send_connect(x, e, now_ms);
 		return;
 	}
+	while (e->num_out < WINDOW && !list_is_empty(&e->waiting))
+		send_announce(list_first(&e->waiting, struct udp_call, node),
+			      now_ms);
+}
+
+static void wait_in_line(struct udp_call *c)
+{
+	come_back(c);
 	list_remove(&c->node);
-	list_push_back(&e->waiting, &c->node);
-	c->tries = 0;
-	if (!e->is_asking)
-		send_connect(c->x, e, now_ms);
+	list_push_back(&c->endpoint->waiting, &c->node);
 }
 
 struct udp_call *udp_exchange_announce(
@@ -261,15 +285,21 @@ struct udp_call *udp_exchange_announce(
 	c->done = done;
 	c->arg = arg;
 	c->give_up_ms = now_ms + timeout_ms;
+	e->num_calls++;
+	due_at(x, c->give_up_ms);
 	c->has_old_id = now_ms < e->id_until_ms;
-	go(c, now_ms);
+	wait_in_line(c);
+	pump(x, e, now_ms);
 	return c;
 }
 
 void udp_call_cancel(struct udp_call *c)
 {
-	if (c)
-		call_free(c);
+	if (!c)
+		return;
+	if (c->tries) /* room for another one */
+		due_at(c->x, 0);
+	call_free(c);
 }
 
 /* --- receiving --- */
@@ -287,11 +317,11 @@ static void fail_waiting(struct endpoint *e, int r, const char *why)
 		finish_failed(list_entry(node, struct udp_call, node), r, why);
 }
 
-static void on_connect_reply(struct endpoint *e, int64_t now_ms,
-			     uint32_t action, const uint8_t *bytes, size_t len)
+static void on_connect_reply(struct udp_exchange *x, struct endpoint *e,
+			     int64_t now_ms, uint32_t action,
+			     const uint8_t *bytes, size_t len)
 {
 	struct announce_answer a;
-	struct list *node;
 
 	if (action == UDP_TRACKER_ERROR) {
 		announce_answer_init(&a);
@@ -305,13 +335,13 @@ static void on_connect_reply(struct endpoint *e, int64_t now_ms,
 	}
 	e->is_asking = false;
 	e->id_until_ms = now_ms + ID_LIFE_MS;
-	while ((node = list_pop_front(&e->waiting)))
-		send_announce(list_entry(node, struct udp_call, node), now_ms);
+	pump(x, e, now_ms);
 }
 
 static void on_announce_reply(struct udp_call *c, int64_t now_ms,
 			      const uint8_t *bytes, size_t len)
 {
+	struct udp_exchange *x = c->x;
 	struct endpoint *e = c->endpoint;
 	struct announce_answer a;
 
@@ -321,11 +351,12 @@ static void on_announce_reply(struct udp_call *c, int64_t now_ms,
 		if (e->id == c->id) /* or another call renewed it already */
 			e->id_until_ms = 0;
 		c->has_old_id = false;
-		go(c, now_ms);
+		wait_in_line(c);
 	} else {
 		finish(c, &a);
 	}
 	announce_answer_release(&a);
+	pump(x, e, now_ms);
 }
 
 static void take_reply(struct udp_exchange *x, int64_t now_ms,
@@ -341,13 +372,13 @@ static void take_reply(struct udp_exchange *x, int64_t now_ms,
 			if (!e->is_asking || e->tid != tid ||
 			    !addr_eq(&e->addr, from))
 				continue;
-			on_connect_reply(e, now_ms, action, bytes, len);
+			on_connect_reply(x, e, now_ms, action, bytes, len);
 			return;
 		}
 	}
 	if (action != UDP_TRACKER_ANNOUNCE && action != UDP_TRACKER_ERROR)
 		return;
-	list_foreach(c, &x->calls, struct udp_call, node) {
+	list_foreach(c, &x->out[tid % BUCKETS], struct udp_call, node) {
 		if (c->tid != tid || !addr_eq(&c->endpoint->addr, from))
 			continue;
 		on_announce_reply(c, now_ms, bytes, len);
@@ -373,42 +404,44 @@ static const char *why_of(int error)
 
 static void tick_call(struct udp_call *c, int64_t now_ms)
 {
-	if (now_ms >= c->give_up_ms ||
-	    (c->tries == TRIES && now_ms >= c->retry_ms))
+	if (now_ms >= c->give_up_ms || c->tries == TRIES)
 		finish_failed(c, c->error ? c->error : -ETIMEDOUT,
 			      why_of(c->error));
-	else if (c->tries && now_ms >= c->retry_ms)
-		go(c, now_ms);
+	else if (now_ms < c->endpoint->id_until_ms)
+		send_announce(c, now_ms);
+	else
+		wait_in_line(c);
 }
 
-static int64_t due_of(const struct udp_call *c)
+/* A done() may cancel any call and start new ones, so CALLS are taken out and
+ * looked at one by one. */
+static void tick_calls(struct udp_exchange *x, struct list *calls,
+		       int64_t now_ms)
 {
-	return c->tries && c->retry_ms < c->give_up_ms ? c->retry_ms
-						       : c->give_up_ms;
-}
+	struct list todo, *node;
 
-/* One call that is due, or NULL. */
-static struct udp_call *due_call(struct udp_exchange *x, int64_t now_ms)
-{
-	list_foreach(c, &x->calls, struct udp_call, node) {
-		if (now_ms >= due_of(c))
-			return c;
-	}
-	list_foreach(e, &x->endpoints, struct endpoint, node) {
-		list_foreach(c, &e->waiting, struct udp_call, node) {
-			if (now_ms >= due_of(c))
-				return c;
+	list_init(&todo);
+	list_splice_back(&todo, calls);
+	while ((node = list_pop_front(&todo))) {
+		struct udp_call *c = list_entry(node, struct udp_call, node);
+
+		if (now_ms >= due_of(c)) {
+			tick_call(c, now_ms);
+			continue;
 		}
+		list_push_back(calls, node);
+		due_at(x, due_of(c));
 	}
-	return NULL;
 }
 
-static void tick_endpoint(struct udp_exchange *x, struct endpoint *e,
-			  int64_t now_ms)
+static void tick_connect(struct udp_exchange *x, struct endpoint *e,
+			 int64_t now_ms)
 {
-	if (!e->is_asking || now_ms < e->retry_ms)
+	if (!e->is_asking)
 		return;
-	if (list_is_empty(&e->waiting)) /* all were cancelled */
+	if (now_ms < e->retry_ms)
+		due_at(x, e->retry_ms);
+	else if (list_is_empty(&e->waiting)) /* all were cancelled */
 		e->is_asking = false;
 	else if (e->tries < TRIES)
 		send_connect(x, e, now_ms);
@@ -419,34 +452,20 @@ static void tick_endpoint(struct udp_exchange *x, struct endpoint *e,
 
 void udp_exchange_tick(struct udp_exchange *x, int64_t now_ms)
 {
-	struct udp_call *c;
-
 	x->is_inside = true;
-	/* Each pass moves its call's due time or ends it; what done() starts
-	 * is due at a later tick. */
-	while ((c = due_call(x, now_ms)))
-		tick_call(c, now_ms);
-	list_foreach(e, &x->endpoints, struct endpoint, node)
-		tick_endpoint(x, e, now_ms);
+	x->next_ms = INT64_MAX; /* all that is not due now sets it again */
+	for (int i = 0; i < BUCKETS; i++)
+		tick_calls(x, &x->out[i], now_ms);
+	list_foreach(e, &x->endpoints, struct endpoint, node) {
+		tick_connect(x, e, now_ms);
+		tick_calls(x, &e->waiting, now_ms);
+		pump(x, e, now_ms);
+	}
 	x->is_inside = false;
 	forget_idle(x, now_ms);
 }
 
 int64_t udp_exchange_next_ms(const struct udp_exchange *x)
 {
-	int64_t next_ms = INT64_MAX;
-
-	list_foreach(c, &x->calls, struct udp_call, node) {
-		if (due_of(c) < next_ms)
-			next_ms = due_of(c);
-	}
-	list_foreach(e, &x->endpoints, struct endpoint, node) {
-		if (e->is_asking && e->retry_ms < next_ms)
-			next_ms = e->retry_ms;
-		list_foreach(c, &e->waiting, struct udp_call, node) {
-			if (due_of(c) < next_ms)
-				next_ms = due_of(c);
-		}
-	}
-	return next_ms;
+	return x->next_ms;
 }

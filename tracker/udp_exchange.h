@@ -40,6 +40,7 @@ void udp_exchange_receive(struct udp_exchange *x, int64_t now_ms,
 			  const struct addr *from, const uint8_t *bytes,
 			  size_t len);
 
-/* Does what is due; to be called at udp_exchange_next_ms, not before. */
+/* Does what is due; to be called at udp_exchange_next_ms. That may turn out to
+ * have been early, when what was due then has ended meanwhile. */
 void udp_exchange_tick(struct udp_exchange *x, int64_t now_ms);
 int64_t udp_exchange_next_ms(const struct udp_exchange *x); /* or INT64_MAX */

@@ -468,6 +468,11 @@ void http_cancel(struct http_request *q)
 	start_waiting(h);
 }
 
+bool http_is_full(const struct http *h)
+{
+	return !list_is_empty(&h->waiting);
+}
+
 static char *ca_file_of_user(void)
 {
 	const char *name = getenv("CURL_CA_BUNDLE");

@@ -59,3 +59,5 @@ struct http_request *
 http_get(struct http *http, const char *url, const struct http_options *options,
 	 void (*done)(void *arg, const struct http_result *result), void *arg);
 void http_cancel(struct http_request *request); /* harmless on NULL */
+/* Requests that wait for their turn: what is slow now is we. */
+bool http_is_full(const struct http *http);

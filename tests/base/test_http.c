@@ -355,9 +355,11 @@ static void test_cancel__promises_silence_and_frees_a_place(void **state)
 	for (int i = 0; i < 5; i++)
 		loop_run_once(w.loop, 1);
 	assert_int_equal(w.num_held, LIMIT_HTTP_IN_FLIGHT);
+	assert_true(http_is_full(w.http));
 	http_cancel(NULL);
 	http_cancel(q[3]);
 	run_until(&w, (int *)&w.num_held, LIMIT_HTTP_IN_FLIGHT + 1);
+	assert_false(http_is_full(w.http));
 	webrequest_reply(w.held[last], "200 OK", "", "x", 1);
 	run_until(&w, &g[last].calls, 1);
 	/* One that waits can be cancelled too. */

@@ -136,6 +136,20 @@ static void test_start__silence_races_the_next(void **state)
 	tiers_release(&w.t);
 }
 
+static void test_start__our_own_queue_is_no_silence(void **state)
+{
+	struct world w;
+
+	open_world(&w);
+	expect(&w, three[0]);
+	w.t.is_patient = true;
+	assert_int_equal(expect_nobody(&w), w.now + 10 * S);
+	w.t.is_patient = false;
+	w.now += 2 * S;
+	expect(&w, three[1]);
+	tiers_release(&w.t);
+}
+
 static void test_start__at_most_four_race(void **state)
 {
 	const char *urls[6];
@@ -553,6 +567,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_start__first_answer_with_peers_is_enough),
 		cmocka_unit_test(test_start__silence_races_the_next),
+		cmocka_unit_test(test_start__our_own_queue_is_no_silence),
 		cmocka_unit_test(test_start__at_most_four_race),
 		cmocka_unit_test(test_failure__next_one_at_once_then_back_off),
 		cmocka_unit_test(test_failure__retry_in),

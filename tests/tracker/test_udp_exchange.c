@@ -8,10 +8,11 @@
 #include <string.h>
 
 #include "engine/base/bytes.h"
+#include "engine/base/mem.h"
 #include "tracker/udp_exchange.h"
 #include "tracker/udp_tracker.h"
 
-#define SENT_MAX 64
+#define SENT_MAX 600
 
 struct sent {
 	struct addr to;
@@ -248,6 +249,28 @@ static void test_retry__at_three_and_given_up_at_eighteen_seconds(void **state)
 	udp_exchange_free(w.x);
 }
 
+/* The limit of the caller holds also when the next retry would be later. */
+static void test_retry__never_past_the_callers_limit(void **state)
+{
+	struct world w;
+	struct got g = { 0 };
+	int64_t start;
+
+	open_world(&w);
+	start = w.now;
+	udp_exchange_announce(w.x, w.now, &w.a, &w.request, NULL, 5000, on_done,
+			      &g);
+	wait_until(&w, start + 1000);
+	reply_connect(&w, &w.sent[0], 1);
+	wait_until(&w, start + 4999);
+	assert_int_equal(w.num_sent, 3);
+	assert_int_equal(g.calls, 0);
+	wait_until(&w, start + 5000);
+	assert_int_equal(g.calls, 1);
+	assert_int_equal(g.r, -ETIMEDOUT);
+	udp_exchange_free(w.x);
+}
+
 static void test_retry__with_a_new_id_when_it_ended(void **state)
 {
 	struct world w;
@@ -386,6 +409,49 @@ static void test_send__no_way_fails_at_once_but_later(void **state)
 	udp_exchange_free(w.x);
 }
 
+static int answer_all(struct world *w)
+{
+	int n = w->num_sent;
+
+	w->num_sent = 0;
+	for (int i = 0; i < n; i++) {
+		struct sent s = w->sent[i];
+
+		reply_announce(w, &s, &w->a);
+	}
+	return n;
+}
+
+/* What a full buffer would swallow stays here. */
+static void test_window__the_rest_waits_its_turn(void **state)
+{
+	struct world w;
+	struct got g = { 0 };
+	struct udp_call *calls[1000];
+	int sent;
+
+	open_world(&w);
+	announce(&w, &g, &w.a);
+	reply_connect(&w, &w.sent[0], 1);
+	w.num_sent = 0;
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		calls[i] = announce(&w, &g, &w.a);
+	assert_int_equal(w.num_sent, 255);
+	sent = answer_all(&w);
+	assert_int_equal(g.calls, 255);
+	assert_int_equal(w.num_sent, 255);
+	/* Also when those who are out are cancelled, a tick later. */
+	for (int i = 255; i < 400; i++)
+		udp_call_cancel(calls[i]);
+	udp_exchange_tick(w.x, w.now);
+	assert_int_equal(w.num_sent, 255 + 145);
+	while (w.num_sent)
+		sent += answer_all(&w);
+	assert_int_equal(sent, ARRAY_LEN(calls));
+	assert_int_equal(g.calls, ARRAY_LEN(calls) - 145);
+	udp_exchange_free(w.x);
+}
+
 static void test_cancel__silent_also_inside_done(void **state)
 {
 	struct world w;
@@ -443,12 +509,14 @@ int main(void)
 		cmocka_unit_test(test_announce__one_connect_for_many),
 		cmocka_unit_test(
 			test_retry__at_three_and_given_up_at_eighteen_seconds),
+		cmocka_unit_test(test_retry__never_past_the_callers_limit),
 		cmocka_unit_test(test_retry__with_a_new_id_when_it_ended),
 		cmocka_unit_test(test_receive__believes_only_whom_it_asked),
 		cmocka_unit_test(test_error__ends_the_call_with_its_text),
 		cmocka_unit_test(test_error__an_old_id_is_renewed_once),
 		cmocka_unit_test(test_answer__cut_is_a_failure),
 		cmocka_unit_test(test_send__no_way_fails_at_once_but_later),
+		cmocka_unit_test(test_window__the_rest_waits_its_turn),
 		cmocka_unit_test(test_cancel__silent_also_inside_done),
 		cmocka_unit_test(test_endpoints__bounded_and_forgotten),
 	};
