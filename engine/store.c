@@ -13,6 +13,7 @@
  *          the new bytes would be zeros that nobody hashed.
  *   GONE   SEEN, but has vanished or shrunk. Nothing touches it until
  *          store_problem told the owner and forgot both marks.
+ *   COMMIT its bytes are written; the syncfs under way will make it durable.
  *   LOST   could not be synced once. The kernel may have dropped what it could
  *          not write, and would say that all is well the next time.
  */

@@ -8,12 +8,13 @@
 #include "engine/store.h"
 
 /* Marks of a file; who moves them: top of store.c. */
-#define STORE_BYTES 1u
-#define STORE_NAME  2u
-#define STORE_SEEN  4u
-#define STORE_GONE  8u
-#define STORE_LOST  16u
-#define STORE_NAMED 32u
+#define STORE_BYTES  1u
+#define STORE_NAME   2u
+#define STORE_SEEN   4u
+#define STORE_GONE   8u
+#define STORE_LOST   16u
+#define STORE_NAMED  32u
+#define STORE_COMMIT 64u
 
 struct store {
 	atomic_uint refs;

@@ -13,6 +13,21 @@
 
 /* --- sync --- */
 
+/* Few files: fdatasync of each, fsync of its folders. Each of those is a
+ * commit of the journal and a flush of the disk, so that a thousand small files
+ * would take seconds. Many files: their bytes are written and waited for one by
+ * one, which is where each file's errors come out, and then one syncfs commits
+ * all that the file system has to remember about them. */
+#define SYNC_EACH_MAX 16
+#define SYNC_TODO     (STORE_BYTES | STORE_NAME)
+
+static int sync_failed(struct store *s, uint32_t file, int r)
+{
+	atomic_fetch_or(&s->marks[file], STORE_LOST);
+	store_note_problem(s, file, r, "cannot be synced");
+	return r;
+}
+
 static int sync_bytes(struct store *s, uint32_t file)
 {
 	struct fdfile *f;
@@ -21,11 +36,8 @@ static int sync_bytes(struct store *s, uint32_t file)
 	r = store_hold_file(s, file, false, &f);
 	if (r)
 		return r;
-	if (fdatasync(f->fd) < 0) {
-		r = -errno;
-		atomic_fetch_or(&s->marks[file], STORE_LOST);
-		store_note_problem(s, file, r, "cannot be synced");
-	}
+	if (fdatasync(f->fd) < 0)
+		r = sync_failed(s, file, -errno);
 	fdcache_put(s->cache, f);
 	return r;
 }
@@ -57,69 +69,167 @@ static int sync_folders(struct store *s, const char *rel, char *last)
 	return r;
 }
 
-/* Starts the writing of all before it waits for the first. */
-static void start_writeback(struct store *s)
-{
-	for (uint32_t i = 0; i < s->mi->num_files; i++) {
-		struct fdfile *f;
-
-		if (!(atomic_load(&s->marks[i]) & STORE_BYTES))
-			continue;
-		f = fdcache_get(s->cache, &s->slots[i], false);
-		if (!f)
-			continue;
-		/* Only a hint: fdatasync has the last word. */
-		(void)sync_file_range(f->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-		fdcache_put(s->cache, f);
-	}
-}
-
 static int sync_file(struct store *s, uint32_t file, unsigned marks, char *last)
 {
 	char rel[PATH_MAX];
 	int r = 0;
 
-	if (atomic_load(&s->marks[file]) & STORE_LOST)
-		r = -EIO;
-	else if (marks & STORE_BYTES)
+	if (marks & STORE_BYTES)
 		r = sync_bytes(s, file);
 	if (!r && marks & STORE_NAME)
 		r = store_path(s, file, rel);
 	if (!r && marks & STORE_NAME)
 		r = sync_folders(s, rel, last);
+	return r;
+}
+
+/* Takes the marks of a file that is to be synced; 0: it is not. */
+static unsigned take_marks(struct store *s, uint32_t file, int *r)
+{
+	unsigned marks = atomic_load(&s->marks[file]);
+
+	if (!(marks & SYNC_TODO))
+		return 0;
+	if (marks & STORE_LOST) {
+		*r = -EIO;
+		return 0;
+	}
+	return atomic_fetch_and(&s->marks[file], (uint8_t)~SYNC_TODO) &
+	       SYNC_TODO;
+}
+
+/* FILE with its MARKS could not be synced. */
+static int give_back(struct store *s, uint32_t file, unsigned marks, int r)
+{
 	if (r == -ENOENT) {
 		r = -ENODATA;
 		store_note_problem(s, file, r, "missing");
 	}
 	/* Nothing is left to sync of a file that is gone. */
-	if (r && r != -ENODATA)
+	if (r != -ENODATA)
 		atomic_fetch_or(&s->marks[file], (uint8_t)marks);
 	return r;
 }
 
-int store_sync(struct store *s)
+static int sync_each(struct store *s)
 {
-	const uint8_t todo = STORE_BYTES | STORE_NAME;
 	char last[PATH_MAX] = "/"; /* no folder's path */
 	int first = 0;
+
+	for (uint32_t i = 0; i < s->mi->num_files; i++) {
+		int r = 0;
+		unsigned marks = take_marks(s, i, &r);
+
+		if (marks)
+			r = sync_file(s, i, marks, last);
+		if (r)
+			r = give_back(s, i, marks, r);
+		if (r && !first)
+			first = r;
+	}
+	return first;
+}
+
+/* Begins to write the bytes of FILE, or with WAIT ends. DEV: where syncfs will
+ * do the rest. */
+static int write_out(struct store *s, uint32_t file, dev_t dev, bool wait)
+{
+	unsigned how = SYNC_FILE_RANGE_WRITE;
+	struct fdfile *f;
+	struct stat st;
+	int r;
+
+	r = store_hold_file(s, file, false, &f);
+	if (r)
+		return r;
+	if (wait)
+		how |= SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+	if (fstat(f->fd, &st) < 0 || st.st_dev != dev)
+		r = wait && fdatasync(f->fd) < 0 ? -errno : 0;
+	else if (sync_file_range(f->fd, 0, 0, how) < 0)
+		r = -errno;
+	/* Some network and stacked file systems know no ranges. */
+	if (r == -EINVAL || r == -ENOSYS || r == -EOPNOTSUPP || r == -ESPIPE)
+		r = wait && fdatasync(f->fd) < 0 ? -errno : 0;
+	fdcache_put(s->cache, f);
+	return wait && r ? sync_failed(s, file, r) : 0;
+}
+
+/* Open before the first write is waited for, so that syncfs tells of errors
+ * from then on. A descriptor or -errno. */
+static int open_file_system(struct store *s, dev_t *dev)
+{
+	struct fdfile *root;
+	struct stat st;
+	int fd, r;
+
+	r = store_hold_root(s, false, &root);
+	if (r)
+		return r;
+	fd = store_fs_open(root->fd, ".", O_RDONLY | O_DIRECTORY, 0);
+	fdcache_put(s->cache, root);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	*dev = st.st_dev;
+	return fd;
+}
+
+static int sync_together(struct store *s)
+{
+	int fd, first = 0, r;
+	dev_t dev = 0;
+
+	fd = open_file_system(s, &dev);
+	if (fd < 0) /* the root is gone: each file says so itself */
+		return sync_each(s);
+	for (uint32_t i = 0; i < s->mi->num_files; i++)
+		if (atomic_load(&s->marks[i]) & STORE_BYTES)
+			(void)write_out(s, i, dev, false); /* only a start */
+	for (uint32_t i = 0; i < s->mi->num_files; i++) {
+		unsigned marks;
+
+		r = 0;
+		marks = take_marks(s, i, &r);
+		if (marks & STORE_BYTES)
+			r = write_out(s, i, dev, true);
+		if (r)
+			r = give_back(s, i, marks, r);
+		else if (marks)
+			atomic_fetch_or(&s->marks[i], STORE_COMMIT);
+		if (r && !first)
+			first = r;
+	}
+	r = syncfs(fd) < 0 ? -errno : 0;
+	for (uint32_t i = 0; i < s->mi->num_files; i++) {
+		if (!(atomic_load(&s->marks[i]) & STORE_COMMIT))
+			continue;
+		atomic_fetch_and(&s->marks[i], (uint8_t)~STORE_COMMIT);
+		if (r)
+			give_back(s, i, SYNC_TODO, r);
+	}
+	close(fd);
+	return first ? first : r;
+}
+
+int store_sync(struct store *s)
+{
+	uint32_t n = 0;
+	int r;
 
 	if (s->is_read_only)
 		return 0;
 	pthread_mutex_lock(&s->sync_lock);
-	start_writeback(s);
-	for (uint32_t i = 0; i < s->mi->num_files; i++) {
-		unsigned marks;
-		int r;
-
-		if (!(atomic_load(&s->marks[i]) & todo))
-			continue;
-		marks = atomic_fetch_and(&s->marks[i], (uint8_t)~todo) & todo;
-		r = sync_file(s, i, marks, last);
-		if (r && !first)
-			first = r;
-	}
+	for (uint32_t i = 0; i < s->mi->num_files && n <= SYNC_EACH_MAX; i++)
+		if (atomic_load(&s->marks[i]) & SYNC_TODO)
+			n++;
+	r = n > SYNC_EACH_MAX ? sync_together(s) : sync_each(s);
 	pthread_mutex_unlock(&s->sync_lock);
-	return first;
+	return r;
 }
 
 /* --- what no piece writes --- */

@@ -12,9 +12,32 @@
 /* --- fsync and fdatasync, watched and made to fail --- */
 
 static struct {
-	int num_data, num_dir;
-	int fail_at; /* the N-th fdatasync fails once; 0: none */
+	int num_data, num_dir, num_fs, num_ranges;
+	int fail_at;       /* the N-th fdatasync fails once; 0: none */
+	int fail_range_at; /* the same of sync_file_range that waits */
+	bool fail_fs;      /* syncfs fails once */
 } syncs;
+
+int syncfs(int fd)
+{
+	syncs.num_fs++;
+	if (syncs.fail_fs) {
+		syncs.fail_fs = false;
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_syncfs, fd);
+}
+
+int sync_file_range(int fd, off_t off, off_t len, unsigned flags)
+{
+	if (flags & SYNC_FILE_RANGE_WAIT_AFTER &&
+	    ++syncs.num_ranges == syncs.fail_range_at) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_sync_file_range, fd, off, len, flags);
+}
 
 int fdatasync(int fd)
 {
@@ -324,6 +347,58 @@ static void test_sync__what_failed_is_never_called_safe(void **state)
 	fixture_free(f);
 }
 
+/* 40 files in 7 folders. */
+static void shape_many(struct metainfo *mi)
+{
+	char path[40];
+
+	mi->name = mem_strdup("NAME");
+	mi->is_multi = true;
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(path, sizeof(path), "d%u/f%u", i % 7, i);
+		fixture_add(mi, path, 50000, 0, 0);
+	}
+}
+
+static void test_sync__of_many_files_is_one(void **state)
+{
+	struct fixture *f = fixture_new(NULL, shape_many);
+
+	fixture_write_all(f);
+	memset(&syncs, 0, sizeof(syncs));
+	assert_int_equal(store_sync(f->store), 0);
+	assert_int_equal(syncs.num_ranges, 40);
+	assert_int_equal(syncs.num_fs, 1);
+	assert_int_equal(syncs.num_data + syncs.num_dir, 0);
+	assert_int_equal(store_sync(f->store), 0);
+	assert_int_equal(syncs.num_fs, 1);
+	/* One of them fails: it alone is lost. */
+	fixture_write_all(f);
+	syncs.fail_range_at = 50;
+	assert_int_equal(store_sync(f->store), -EIO);
+	assert_int_equal(syncs.num_fs, 2);
+	assert_int_equal(store_sync(f->store), -EIO);
+	assert_int_equal(syncs.num_ranges, 80);
+	fixture_reopen(f, false);
+	/* The commit fails: all of it is to be done again. */
+	fixture_write_all(f);
+	memset(&syncs, 0, sizeof(syncs));
+	syncs.fail_fs = true;
+	assert_int_equal(store_sync(f->store), -EIO);
+	assert_int_equal(store_sync(f->store), 0);
+	assert_int_equal(syncs.num_ranges, 80);
+	assert_int_equal(syncs.num_fs, 2);
+	/* One has vanished: the others are synced. */
+	fixture_write_all(f);
+	forget_open_files(f);
+	assert_int_equal(unlink(scratch_path(f->root, "NAME/d3/f3")), 0);
+	assert_int_equal(store_sync(f->store), -ENODATA);
+	assert_int_equal(syncs.num_ranges, 119);
+	assert_int_equal(store_sync(f->store), 0);
+	assert_int_equal(syncs.num_ranges, 119);
+	fixture_free(f);
+}
+
 static void test_sync__says_when_a_written_file_is_gone(void **state)
 {
 	struct fixture *f = fixture_new(NULL, shape_film);
@@ -411,6 +486,7 @@ int main(void)
 			test_folder_deleted__comes_back_with_the_next_download),
 		cmocka_unit_test(test_sync__once_for_each_file_and_folder),
 		cmocka_unit_test(test_sync__what_failed_is_never_called_safe),
+		cmocka_unit_test(test_sync__of_many_files_is_one),
 		cmocka_unit_test(test_sync__says_when_a_written_file_is_gone),
 		cmocka_unit_test(test_full_disk__is_an_error_that_goes_away),
 		/* The rest once more, the other way. */
