@@ -13,6 +13,7 @@
 #define SCRATCH_BYTES   (256u << 10)
 #define READS_PER_EVENT 4 /* then other sockets get their turn */
 #define LOW_MARK_BYTES  (256u << 10)
+#define KEPT_BYTES      (16u << 10) /* of an idle conn's output buffer */
 
 struct conn_hub {
 	struct loop *loop;  /* borrowed */
@@ -28,6 +29,7 @@ struct conn {
 	void *arg;
 	struct event readable, writable;
 	bool is_connecting, is_closed, is_above_low;
+	bool is_busy;   /* something was sent since conn_tidy */
 	bool *is_freed; /* set while a callback runs */
 	struct list in_unsent;
 	uint8_t *out; /* owned */
@@ -113,6 +115,8 @@ static void finish_connect(struct conn *c)
 	}
 	c->is_connecting = false;
 	event_add(&c->readable, NULL);
+	if (conn_unsent(c)) /* written before it stood */
+		event_add(&c->writable, NULL);
 	c->events->on_connected(c->arg);
 }
 
@@ -279,6 +283,7 @@ void conn_commit(struct conn *c, size_t len)
 
 	CHECK(c->out_to + len <= c->out_cap);
 	c->out_to += len;
+	c->is_busy = true;
 	if (conn_unsent(c) >= LOW_MARK_BYTES)
 		c->is_above_low = true;
 	if (c->is_closed || !list_is_empty(&c->in_unsent))
@@ -313,4 +318,14 @@ unsigned conn_rtt_ms(const struct conn *c)
 	    getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len))
 		return 0;
 	return (info.tcpi_rtt + 999) / 1000;
+}
+
+void conn_tidy(struct conn *c)
+{
+	if (!c->is_busy && !conn_unsent(c) && c->out_cap > KEPT_BYTES) {
+		free(c->out);
+		c->out = NULL;
+		c->out_cap = 0;
+	}
+	c->is_busy = false;
 }

@@ -45,6 +45,9 @@ void conn_commit(struct conn *c, size_t len);
 /* The same with a copy. False: over the limit. */
 bool conn_write(struct conn *c, const void *bytes, size_t len);
 size_t conn_unsent(const struct conn *c);
+/* Gives memory back that a burst took: when nothing waits to be sent, and
+ * nothing was sent since the last call. Call it now and then. */
+void conn_tidy(struct conn *c);
 
 /* Smoothed round trip in ms, 0 if unknown. */
 unsigned conn_rtt_ms(const struct conn *c);

@@ -565,6 +565,7 @@ void peer_tick(struct peer *p, int64_t now_ms)
 		peer_close(p, "both have everything");
 		return;
 	}
+	conn_tidy(p->conn);
 	rate_tick(&p->up, now_ms, p->num_wished > 0);
 	peer_down_tick(p, now_ms);
 	if (peer_is_closed(p) || now_ms - p->sent_ms < KEEPALIVE_MS)
