@@ -12,13 +12,14 @@
 #include "engine/engine_private.h"
 #include "engine/listener.h"
 
-#define PORT_FIRST    6881
-#define PORT_LAST     6889
-#define TICK_MS       250
-#define TICK_SOON_MS  50 /* while reads wait */
-#define BUFFERS_KEPT  (32u << 20)
-#define PEERID_PREFIX "-WF0100-" /* BEP 20 */
-#define STOP_LIMIT_MS 4000       /* for saving, when the process ends */
+#define PORT_FIRST     6881
+#define PORT_LAST      6889
+#define TICK_MS        250
+#define TICK_SOON_MS   50 /* while reads wait */
+#define HALF_OPEN_KEPT 10 /* half-open connects, for readers that wait */
+#define BUFFERS_KEPT   (32u << 20)
+#define PEERID_PREFIX  "-WF0100-" /* BEP 20 */
+#define STOP_LIMIT_MS  4000       /* for saving, when the process ends */
 
 struct buffer { /* in the first bytes of a free piece buffer */
 	struct buffer *next;
@@ -311,13 +312,14 @@ void engine_buffer_put(struct engine *e, uint8_t *bytes, size_t size)
 	e->buffer_bytes += size;
 }
 
-bool engine_may_connect(struct engine *e)
+bool engine_may_connect(const struct engine *e, bool urgent)
 {
-	if (e->is_stopping || e->num_half_open >= LIMIT_HALF_OPEN ||
-	    e->num_peers >= e->config.max_peers || e->connect_tokens < 1)
-		return false;
-	e->connect_tokens -= 1;
-	return true;
+	unsigned half_open = LIMIT_HALF_OPEN - (urgent ? 0 : HALF_OPEN_KEPT);
+	double debt = urgent ? LIMIT_CONNECTS_PER_SECOND : 0;
+
+	return !e->is_stopping && e->num_half_open < half_open &&
+	       e->num_peers < e->config.max_peers &&
+	       e->connect_tokens + debt >= 1;
 }
 
 void engine_wake(struct engine *e)

@@ -66,6 +66,8 @@ void engine_save_new(struct engine *e, struct torrent *t);
 uint8_t *engine_buffer_get(struct engine *e, size_t size);
 void engine_buffer_put(struct engine *e, uint8_t *bytes, size_t size);
 bool engine_is_limited(const struct engine *e);
-bool engine_may_connect(struct engine *e);
+/* URGENT: a reader waits. Such connects may run ahead of the rate and have a
+ * few half-open ones to themselves. */
+bool engine_may_connect(const struct engine *e, bool urgent);
 /* Sooner than the next tick. */
 void engine_wake(struct engine *e);

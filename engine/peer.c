@@ -5,9 +5,11 @@
  * the connection stands.
  *
  * Two connections to one peer: the one that the side with the smaller peer id
- * began is kept, so that both sides keep the same one. */
+ * began is kept, so that both sides keep the same one. A peer id is what
+ * anybody may claim, so only connections of one address count as one peer's. */
 #include "engine/peer.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -46,6 +48,14 @@ static struct peer *peer_new(struct engine *e, struct torrent *t,
 	return p;
 }
 
+/* Errors that tell nothing about the other end. */
+static bool is_our_fault(int r)
+{
+	return r == -ENETUNREACH || r == -ENETDOWN || r == -EADDRNOTAVAIL ||
+	       r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -ENOMEM ||
+	       r == -EAFNOSUPPORT || r == -EACCES || r == -EPERM;
+}
+
 struct peer *peer_connect(struct torrent *t, const struct addr *a,
 			  enum peer_origin origin)
 {
@@ -56,12 +66,15 @@ struct peer *peer_connect(struct torrent *t, const struct addr *a,
 	int r = 0;
 
 	p->state = PEER_CONNECTING;
+	p->holds_candidate = true;
 	p->conn = conn_connect(e->hub, a, from, &peer_conn_events, p, &r);
+	e->connect_tokens -= 1;
 	e->num_half_open++;
 	t->num_connecting++;
 	t->num_peers++;
 	list_push_back(&t->peers, &p->node);
 	if (!p->conn) {
+		p->is_our_fault = is_our_fault(r);
 		peer_close(p, strerror(-r));
 		return NULL;
 	}
@@ -242,6 +255,16 @@ static void on_connected(void *arg)
 	peer_send(p, &b);
 }
 
+/* The address through which FROM was reached is not tried while TO stands. */
+static void hand_over(struct peer *from, struct peer *to)
+{
+	if (!from->holds_candidate || to->holds_candidate)
+		return;
+	from->holds_candidate = false;
+	to->holds_candidate = true;
+	to->listen_addr = from->listen_addr;
+}
+
 /* Of two connections to the same peer one must go. True: P goes. */
 static bool is_second(struct peer *p)
 {
@@ -249,16 +272,16 @@ static bool is_second(struct peer *p)
 	int order = memcmp(mine.b, p->theirs.peerid.b, sizeof(mine.b));
 
 	list_foreach_safe(q, &p->torrent->peers, struct peer, node) {
-		bool keep_p;
-
 		if (q == p || q->state != PEER_READY ||
-		    !peerid_eq(&q->theirs.peerid, &p->theirs.peerid))
+		    !peerid_eq(&q->theirs.peerid, &p->theirs.peerid) ||
+		    !addr_ip_eq(&q->addr, &p->addr))
 			continue;
-		if (q->is_incoming == p->is_incoming)
+		if (q->is_incoming == p->is_incoming ||
+		    p->is_incoming != (order > 0)) {
+			hand_over(p, q);
 			return true;
-		keep_p = p->is_incoming == (order > 0);
-		if (!keep_p)
-			return true;
+		}
+		hand_over(q, p);
 		peer_close(q, "the other connection to this peer is kept");
 		return false;
 	}
@@ -298,6 +321,20 @@ static const char *join_torrent(struct peer *p)
 	return NULL;
 }
 
+/* We dialled ourselves. The end that knows the address has to hear it. */
+static void on_self(struct peer *p)
+{
+	struct candidate *c = swarm_find(p->torrent->swarm, &p->addr);
+	struct buf b;
+
+	if (c)
+		c->is_self = true;
+	buf_init(&b, 0);
+	if (p->is_incoming)
+		add_handshake(p, &b);
+	peer_send(p, &b);
+}
+
 static const char *on_handshake(struct peer *p)
 {
 	struct engine *e = p->engine;
@@ -314,10 +351,7 @@ static const char *on_handshake(struct peer *p)
 		return "handshake for another torrent";
 	}
 	if (peerid_eq(&p->theirs.peerid, &e->peerid)) {
-		struct candidate *c = swarm_find(p->torrent->swarm, &p->addr);
-
-		if (c)
-			c->is_self = true;
+		on_self(p);
 		return "that is us";
 	}
 	if (is_second(p))
@@ -349,6 +383,21 @@ static bool is_useless(struct peer *p)
 	       torrent_is_complete(p->torrent);
 }
 
+/* Once: a peer that names one port after the other would fill the swarm. */
+static void learn_port(struct peer *p, uint16_t port)
+{
+	struct swarm *s = p->torrent->swarm;
+	struct candidate *c;
+
+	p->listen_addr.port = port;
+	(void)swarm_add(s, &p->listen_addr, ORIGIN_INCOMING);
+	c = swarm_find(s, &p->listen_addr);
+	if (c && !c->is_connected && !p->holds_candidate) {
+		swarm_on_connecting(c, p->heard_ms);
+		p->holds_candidate = true;
+	}
+}
+
 static int on_ext_handshake(struct peer *p, struct span payload,
 			    const char **why)
 {
@@ -375,10 +424,8 @@ static int on_ext_handshake(struct peer *p, struct span payload,
 	}
 	p->ext = h;
 	p->has_ext = true;
-	if (h.port && p->is_incoming) {
-		p->listen_addr.port = h.port;
-		swarm_add(p->torrent->swarm, &p->listen_addr, ORIGIN_INCOMING);
-	}
+	if (h.port && p->is_incoming && !p->listen_addr.port)
+		learn_port(p, h.port);
 	if (!p->torrent->mi)
 		torrent_meta_on_peer(p->torrent, p);
 	return 0;
@@ -521,7 +568,10 @@ static void on_drained(void *arg)
 
 static void on_closed(void *arg, int r)
 {
-	peer_close(arg, r ? strerror(-r) : "closed by the peer");
+	struct peer *p = arg;
+
+	p->is_our_fault = p->state == PEER_CONNECTING && is_our_fault(r);
+	peer_close(p, r ? strerror(-r) : "closed by the peer");
 }
 
 static const struct conn_events peer_conn_events = {

@@ -56,6 +56,8 @@ struct peer {
 	enum peer_origin origin;
 	struct addr addr;        /* the other end of the connection */
 	struct addr listen_addr; /* where it accepts, if it told; else addr */
+	bool holds_candidate;    /* listen_addr is connected through this */
+	bool is_our_fault;       /* could not connect: no route, no socket */
 	struct conn *conn;       /* owned */
 	int64_t since_ms, heard_ms, sent_ms;
 	uint8_t greeting[WIRE_HANDSHAKE_LEN]; /* their handshake, as it comes */
@@ -113,7 +115,7 @@ struct peer {
 	unsigned metadata_asked;
 };
 
-/* NULL: no connection to be had. */
+/* A is marked as connecting in the swarm. NULL: no connection to be had. */
 struct peer *peer_connect(struct torrent *t, const struct addr *a,
 			  enum peer_origin origin);
 /* Takes FD. */

@@ -9,8 +9,10 @@
 #define RETRY_MS       60000
 #define RETRY_USER_MS  5000
 #define HURRY_EVERY_MS 10000
-#define BANS_MAX       1024 /* addresses; then the oldest is forgiven */
-#define BUCKETS        1024 /* a power of two */
+#define NOT_TRIED_MS   5000
+#define ANSWER_MS      15000 /* a connect takes no longer */
+#define BANS_MAX       1024  /* addresses; then the oldest is forgiven */
+#define BUCKETS        256
 
 struct entry {
 	struct candidate c;
@@ -20,8 +22,8 @@ struct entry {
 struct swarm {
 	struct entry *buckets[BUCKETS];
 	size_t size;
-	struct addr bans[BANS_MAX];
-	size_t num_bans;
+	struct addr *bans; /* owned */
+	size_t num_bans;   /* ever made */
 	int64_t hurried_ms;
 };
 
@@ -40,6 +42,7 @@ void swarm_free(struct swarm *s)
 			free(e);
 		}
 	}
+	free(s->bans);
 	free(s);
 }
 
@@ -63,48 +66,95 @@ static bool is_given_up(const struct candidate *c)
 	       (c->failures >= LIMIT_PEER_FAILURES && c->origin != ORIGIN_USER);
 }
 
-/* Removes the address that is worth least; false if each one is in use. */
-static bool drop_worst(struct swarm *s)
+/* How much a source's word counts. */
+static int rank_of(enum peer_origin origin)
 {
-	struct entry **worst = NULL;
+	switch (origin) {
+	case ORIGIN_USER:
+		return 5;
+	case ORIGIN_LSD:
+		return 4;
+	case ORIGIN_TRACKER:
+		return 3;
+	case ORIGIN_DHT:
+		return 2;
+	case ORIGIN_PEX:
+		return 1;
+	case ORIGIN_INCOMING:
+		break;
+	}
+	return 0;
+}
+
+static bool is_worth_less(const struct candidate *a, const struct candidate *b)
+{
+	if (is_given_up(a) != is_given_up(b))
+		return is_given_up(a);
+	if (a->failures != b->failures)
+		return a->failures > b->failures;
+	return rank_of(a->origin) < rank_of(b->origin);
+}
+
+/* Removes the address that is worth least; false if that is C. */
+static bool make_room(struct swarm *s, const struct candidate *c)
+{
+	struct entry **worst = NULL, *gone;
 
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (struct entry **e = &s->buckets[i]; *e; e = &(*e)->next) {
 			if ((*e)->c.is_connected ||
 			    (*e)->c.origin == ORIGIN_USER || (*e)->c.is_self)
 				continue;
-			if (!worst || (*e)->c.failures > (*worst)->c.failures)
+			if (!worst || is_worth_less(&(*e)->c, &(*worst)->c))
 				worst = e;
 		}
 	}
-	if (!worst)
+	if (!worst || is_worth_less(c, &(*worst)->c))
 		return false;
-	struct entry *gone = *worst;
-
+	gone = *worst;
 	*worst = gone->next;
 	free(gone);
 	s->size--;
 	return true;
 }
 
+/* One more try of what was given up. */
+static bool give_chance(struct candidate *c)
+{
+	if (c->failures < LIMIT_PEER_FAILURES)
+		return false;
+	c->failures = LIMIT_PEER_FAILURES - 1;
+	return !is_given_up(c);
+}
+
+static bool name_again(struct candidate *c, enum peer_origin origin)
+{
+	if (rank_of(origin) > rank_of(c->origin)) {
+		c->origin = origin;
+		if (origin == ORIGIN_USER) {
+			c->failures = 0;
+			c->next_try_ms = 0;
+			return !c->is_connected;
+		}
+	}
+	return c->origin != ORIGIN_USER && give_chance(c);
+}
+
 bool swarm_add(struct swarm *s, const struct addr *a, enum peer_origin origin)
 {
 	struct candidate *c = swarm_find(s, a);
+	struct candidate new = { .addr = *a, .origin = origin };
 	struct entry *e, **b;
 
 	if (addr_is_martian(a))
 		return false;
-	if (c) {
-		if (origin == ORIGIN_USER)
-			c->origin = origin;
-		return false;
-	}
-	if (s->size >= LIMIT_PEER_CANDIDATES && !drop_worst(s))
+	if (c)
+		return name_again(c, origin);
+	new.is_banned = swarm_is_banned(s, a);
+	if (s->size >= LIMIT_PEER_CANDIDATES && !make_room(s, &new))
 		return false;
 	e = mem_alloc(sizeof(*e));
-	e->c.addr = *a;
-	e->c.origin = origin;
-	e->c.is_banned = swarm_is_banned(s, a);
+	e->c = new;
 	b = bucket_of(s, a);
 	e->next = *b;
 	*b = e;
@@ -170,8 +220,21 @@ void swarm_on_lost(struct swarm *s, const struct addr *a, bool good,
 				  : RETRY_MS * (int64_t)(c->failures + 1));
 }
 
+void swarm_on_not_tried(struct swarm *s, const struct addr *a, int64_t now_ms)
+{
+	struct candidate *c = swarm_find(s, a);
+
+	if (!c)
+		return;
+	c->is_connected = false;
+	c->next_try_ms = now_ms + NOT_TRIED_MS;
+}
+
 void swarm_ban(struct swarm *s, const struct addr *a)
 {
+	if (s->num_bans < BANS_MAX)
+		s->bans =
+			mem_realloc_array(s->bans, s->num_bans + 1, sizeof(*a));
 	s->bans[s->num_bans++ % BANS_MAX] = *a;
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (struct entry *e = s->buckets[i]; e; e = e->next) {
@@ -208,13 +271,30 @@ size_t swarm_num_usable(const struct swarm *s)
 	return n;
 }
 
-void swarm_hurry(struct swarm *s, int64_t now_ms)
+bool swarm_has_untried(const struct swarm *s, int64_t now_ms)
+{
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct entry *e = s->buckets[i]; e; e = e->next) {
+			const struct candidate *c = &e->c;
+
+			if (!is_given_up(c) && !c->failures &&
+			    (!c->tried_ms || now_ms - c->tried_ms < ANSWER_MS))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool swarm_hurry(struct swarm *s, int64_t now_ms)
 {
 	if (s->hurried_ms && now_ms - s->hurried_ms < HURRY_EVERY_MS)
-		return;
+		return false;
 	s->hurried_ms = now_ms;
 	for (size_t i = 0; i < BUCKETS; i++) {
-		for (struct entry *e = s->buckets[i]; e; e = e->next)
+		for (struct entry *e = s->buckets[i]; e; e = e->next) {
 			e->c.next_try_ms = 0;
+			(void)give_chance(&e->c);
+		}
 	}
+	return true;
 }

@@ -13,8 +13,9 @@
 #define RATE_EVERY_MS 250
 #define NO_SOURCE_MS  15000 /* without anybody to ask, and all asked */
 
-#define LOOK_AGAIN_MS  1000
-#define PEERS_IDLE_MAX 30 /* connections begun while nothing is wanted */
+#define LOOK_AGAIN_MS  250   /* for somebody to connect to: limits may ease */
+#define LOOK_RARELY_MS 10000 /* nobody is to be tried; news comes sooner */
+#define PEERS_IDLE_MAX 30    /* connections begun while nothing is wanted */
 
 /* --- life --- */
 
@@ -151,6 +152,7 @@ static void start_sources(struct torrent *t)
 {
 	if (t->num_sources)
 		return;
+	t->started_ms = loop_now_ms(t->engine->loop);
 	for (size_t i = 0; i < t->engine->num_sources; i++)
 		start_source(t, t->engine->sources[i]);
 }
@@ -284,43 +286,60 @@ bool torrent_wants_anything(const struct torrent *t)
 void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good)
 {
 	int64_t now = loop_now_ms(t->engine->loop);
-	struct candidate *c = swarm_find(t->swarm, &p->addr);
+	struct candidate *c = NULL;
 
-	if (c && !p->is_incoming) {
+	if (p->holds_candidate)
+		c = swarm_find(t->swarm, &p->listen_addr);
+	if (c)
 		c->was_seed = p->is_seed;
-		swarm_on_lost(t->swarm, &p->addr, was_good, now);
-	}
+	if (c && p->is_our_fault)
+		swarm_on_not_tried(t->swarm, &c->addr, now);
+	else if (c)
+		swarm_on_lost(t->swarm, &c->addr, was_good, now);
 	t->connect_ms = 0;
 }
 
 static void connect_more(struct torrent *t, int64_t now_ms)
 {
 	bool am_seed = torrent_is_complete(t);
+	bool urgent = t->sched && sched_num_parked(t->sched);
 	unsigned max = torrent_wants_anything(t) ? LIMIT_PEERS_PER_TORRENT
 						 : PEERS_IDLE_MAX;
-	int64_t wait = -1;
+	int64_t wait;
 
 	if (t->is_closing || t->engine->config.no_tcp_out ||
 	    now_ms < t->connect_ms)
 		return;
-	while (t->num_peers < max && engine_may_connect(t->engine)) {
+	while (t->num_peers < max && engine_may_connect(t->engine, urgent)) {
 		struct candidate *c =
 			swarm_next(t->swarm, am_seed, now_ms, &wait);
 
-		if (!c)
-			break;
+		if (!c) {
+			if (wait < 0 || wait > LOOK_RARELY_MS)
+				wait = LOOK_RARELY_MS;
+			t->connect_ms = now_ms + wait;
+			return;
+		}
 		swarm_on_connecting(c, now_ms);
 		peer_connect(t, &c->addr, c->origin);
 	}
-	t->connect_ms =
-		now_ms +
-		(wait >= 0 && wait < LOOK_AGAIN_MS ? wait : LOOK_AGAIN_MS);
+	t->connect_ms = now_ms + LOOK_AGAIN_MS;
+}
+
+void torrent_hurry(struct torrent *t)
+{
+	if (swarm_hurry(t->swarm, loop_now_ms(t->engine->loop)))
+		t->connect_ms = 0;
 }
 
 void torrent_add_peer(struct torrent *t, const struct addr *a,
 		      enum peer_origin origin)
 {
-	if (!swarm_add(t->swarm, a, origin))
+	const struct engine_config *c = &t->engine->config;
+
+	/* What was not bound is not used: it may be another network. */
+	if (!(a->family == 6 ? c->bind6 : c->bind4).family ||
+	    !swarm_add(t->swarm, a, origin))
 		return;
 	t->connect_ms = 0;
 	engine_wake(t->engine);
@@ -331,16 +350,19 @@ void torrent_add_peer(struct torrent *t, const struct addr *a,
 /* Nobody to ask: every source has answered, and no address is left to try. */
 static bool has_no_source(const struct torrent *t, int64_t now_ms)
 {
+	int64_t patience = t->engine->config.read_timeout_ms;
+
 	if ((t->num_sources < t->engine->num_sources ||
 	     t->rounds_done < t->rounds_expected) &&
-	    now_ms - t->started_ms < t->engine->config.read_timeout_ms)
+	    (!patience || now_ms - t->started_ms < patience))
 		return false;
 	list_foreach(p, &t->peers, struct peer, node) {
 		if (p->state == PEER_READY)
 			return false;
 	}
 	return !swarm_num_usable(t->swarm) ||
-	       now_ms - t->peer_seen_ms > NO_SOURCE_MS;
+	       (now_ms - t->peer_seen_ms > NO_SOURCE_MS &&
+		!swarm_has_untried(t->swarm, now_ms));
 }
 
 static void tick_reads(struct torrent *t, int64_t now_ms)
@@ -352,7 +374,7 @@ static void tick_reads(struct torrent *t, int64_t now_ms)
 		return;
 	no_source = has_no_source(t, now_ms);
 	if (!t->num_peers || no_source)
-		swarm_hurry(t->swarm, now_ms);
+		torrent_hurry(t);
 	sched_tick(t->sched, now_ms, timeout ? timeout : INT64_MAX, no_source,
 		   NO_SOURCE_MS);
 }

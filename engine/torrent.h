@@ -99,6 +99,7 @@ bool torrent_is_idle(const struct torrent *t); /* closed, no job out */
 void torrent_free(struct torrent *t);
 void torrent_tick(struct torrent *t, int64_t now_ms);
 void torrent_add_url(struct torrent *t, const char *url, unsigned tier);
+void torrent_hurry(struct torrent *t); /* a reader waits: try everybody */
 void torrent_set_error(struct torrent *t, int r, const char *doing);
 bool torrent_is_complete(const struct torrent *t);
 bool torrent_wants_anything(const struct torrent *t); /* fill or readers */

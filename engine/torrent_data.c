@@ -291,6 +291,7 @@ void torrent_set_piece(struct torrent *t, uint32_t piece, bool have)
 	if (!is_news || have)
 		return;
 	t->was_complete = false;
+	t->connect_ms = 0; /* seeds are of use again */
 	list_foreach_safe(p, &t->peers, struct peer, node)
 		peer_tell_donthave(p, piece);
 	resume_on_lost(t);

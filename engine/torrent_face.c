@@ -287,7 +287,7 @@ static void ask_for(struct torrent *t)
 	}
 	torrent_fill_all(t);
 	if (!t->num_peers && now - t->started_ms > HURRY_AFTER_MS)
-		swarm_hurry(t->swarm, now);
+		torrent_hurry(t);
 	engine_wake(t->engine);
 }
 
