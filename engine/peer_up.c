@@ -254,7 +254,7 @@ void peer_serve(struct peer *p)
 	size_t n = 0;
 	int r = 0;
 
-	if (p->state != PEER_READY || p->read_job)
+	if (p->state != PEER_READY || p->read_job || !p->num_wished)
 		return;
 	while (n < p->num_wished && !r &&
 	       conn_unsent(p->conn) < SEND_HIGH_BYTES && may_send(p)) {
