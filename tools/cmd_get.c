@@ -6,11 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
+#include "engine/base/hex.h"
 #include "engine/base/log.h"
+#include "engine/base/mem.h"
+#include "fs/status.h"
 #include "tools/command.h"
 #include "tools/transfer.h"
 
 static bool is_json, stays;
+
+/* When something came last: as with a read on a mount, a transfer that gets
+ * nothing for read_timeout is given up. */
+static struct {
+	int64_t at_ms;
+	uint64_t mark;
+} progress;
 
 static void say_progress(struct transfer *x, const struct torrent_stats *s)
 {
@@ -40,6 +51,35 @@ static void say_progress(struct transfer *x, const struct torrent_stats *s)
 				     : "looking for some");
 }
 
+static const char *excuse(const struct torrent_stats *s)
+{
+	if (s->message[0])
+		return s->message;
+	if (s->peers)
+		return "no peer gives what is missing";
+	return s->candidates ? "no peer answers" : "no peers found";
+}
+
+static bool has_stalled(struct transfer *x, const struct torrent_stats *s)
+{
+	uint64_t mark = s->downloaded + s->have_bytes + s->metadata_percent +
+			s->checked_percent + (uint64_t)s->phase;
+	int64_t now = clock_now_ms(), limit = x->opts.read_timeout_ms;
+
+	if (mark != progress.mark || !progress.at_ms ||
+	    s->phase == TORRENT_SEEDING) {
+		progress.mark = mark;
+		progress.at_ms = now;
+	}
+	if (!limit || now - progress.at_ms < limit)
+		return false;
+	transfer_say_end(x);
+	log_error("%s: no progress for %lld s: %s; the same command goes on",
+		  torrent_name(x->torrent), (long long)(limit / 1000),
+		  excuse(s));
+	return true;
+}
+
 static void look(struct transfer *x, const struct torrent_stats *s)
 {
 	if (s->phase == TORRENT_ERROR) {
@@ -52,18 +92,28 @@ static void look(struct transfer *x, const struct torrent_stats *s)
 	say_progress(x, s);
 	if (s->phase == TORRENT_SEEDING && !stays)
 		x->is_done = true;
+	if (has_stalled(x, s)) {
+		x->exit_code = EXIT_REFUSED;
+		x->is_done = true;
+	}
 }
 
 static void print_json(struct transfer *x, const struct torrent_stats *s)
 {
+	char hex[41];
+	char *path =
+		mem_printf("%s/%s", x->opts.data_dir, torrent_name(x->torrent));
 	json_t *j = json_pack(
-		"{s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "name",
-		torrent_name(x->torrent), "complete",
+		"{s:o, s:s, s:o, s:b, s:I, s:I, s:I, s:I, s:I}", "name",
+		status_text(torrent_name(x->torrent)), "infohash",
+		hex_encode(torrent_infohash(x->torrent)->b, 20, hex), "path",
+		status_text(path), "complete",
 		s->num_pieces && s->have_pieces == s->num_pieces, "length",
 		(json_int_t)s->total_bytes, "have", (json_int_t)s->have_bytes,
 		"downloaded", (json_int_t)s->downloaded, "uploaded",
 		(json_int_t)s->uploaded, "wasted", (json_int_t)s->wasted);
 
+	free(path);
 	json_dumpf(j, stdout, JSON_INDENT(2));
 	puts("");
 	json_decref(j);
@@ -154,7 +204,9 @@ const struct command cmd_get = {
 		"  --seed      go on seeding when it is complete\n"
 		"  --json      print what came of it\n"
 		"  -q          no progress\n"
-		"Exit status 0: everything is there, verified and synced.\n",
+		"Exit status 0: everything is there, verified and synced. 1: it "
+		"is not; also\nwhen nothing came for read_timeout. 130: ^C. The same "
+		"command goes on.\n",
 	.has_o = true,
 	.run = run,
 };

@@ -9,13 +9,19 @@
 #include "tools/transfer.h"
 
 static bool takes_partial, is_seeding;
+static uint64_t said_uploaded;
+static unsigned said_peers;
 
 static void begin(struct transfer *x, const struct torrent_stats *s)
 {
+	struct addr a = x->opts.bind4.family ? x->opts.bind4 : x->opts.bind6;
+	char at[ADDR_STR_MAX];
+
 	is_seeding = true;
+	a.port = engine_port(x->session->engine);
 	transfer_say_end(x);
-	printf("seeding %s on port %u\n", torrent_name(x->torrent),
-	       engine_port(x->session->engine));
+	printf("seeding %s on %s\n", torrent_name(x->torrent),
+	       addr_str(&a, at));
 	fflush(stdout);
 }
 
@@ -60,6 +66,10 @@ static void look(struct transfer *x, const struct torrent_stats *s)
 	}
 	if (!is_seeding)
 		begin(x, s);
+	else if (s->uploaded == said_uploaded && s->peers == said_peers)
+		return; /* no news */
+	said_uploaded = s->uploaded;
+	said_peers = s->peers;
 	transfer_say(x, false, "%u peers  %s/s  %s given%s%s", s->peers,
 		     format_bytes(s->up_bps, rate),
 		     format_bytes(s->uploaded, up), s->message[0] ? "  " : "",
