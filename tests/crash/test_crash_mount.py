@@ -2,16 +2,18 @@
 """Goal: weirfs, killed with SIGKILL at any moment under readers, never yields
 a wrong byte, then or later; its mount point is usable again; and what was
 committed is not fetched again."""
+import hashlib
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 
 from crashlib import BLOCK, HERE, IN_FLIGHT, ROUNDS, WEIRFS, Ledger, \
     Pieces, Seeder, committed_pieces, live, mounted
-from harness import Failed, Skip, case, check, main, same, until
-from torrent import MIB, Torrent, random_file, sha256
+from harness import SLOW, Failed, Skip, case, check, main, same, until
+from torrent import MIB, Torrent, bdecode, bencode, random_file, sha256
 
 READERS = 3
 
@@ -99,6 +101,27 @@ def rounds(box, fill):
     same(ledger.again, 0, "blocks fetched again that were right on disk")
 
 
+def small_torrent(n):
+    info = {"name": f"torrent-{n:04}", "piece length": 16384, "length": 40000,
+            "pieces": hashlib.sha1(b"%d" % n).digest() * 3}
+    return info["name"], bencode({"info": info})
+
+
+def add_until_killed(point, first, acknowledged):
+    """Copies torrents in; those whose close() said yes are ACKNOWLEDGED."""
+    n = first
+    while True:
+        name, data = small_torrent(n)
+        n += 1
+        try:
+            with open(f"{point}/torrents/{name}.torrent", "wb",
+                      buffering=0) as f:
+                f.write(data)
+            acknowledged.append(name)
+        except OSError:
+            return n
+
+
 LIMIT = 400 if ROUNDS == 20 else 4000
 
 
@@ -110,6 +133,44 @@ def on_demand(box):
 @case("under readers, while everything is fetched", limit=LIMIT)
 def filling(box):
     rounds(box, "torrent")
+
+
+
+@case("torrents whose copy was acknowledged are in the library", limit=LIMIT)
+def library(box):
+    if not os.path.exists("/dev/fuse"):
+        raise Skip("no /dev/fuse")
+    point = box.mkdir("mnt")
+    box.at_end(clear, point)
+    rnd, acknowledged, n = random.Random(3), [], 0
+
+    def start():
+        p = box.spawn([WEIRFS, point, "-f", "-o",
+                       f"state={box.path('state')},data={box.path('data')},"
+                       f"port={box.port()},bind=10.9.0.2"], "weirfs")
+        until(lambda: mounted(point) and
+              os.path.exists(point + "/torrents"), 20, "mounted")
+        return p
+    for _ in range(ROUNDS):
+        p = start()
+        there = set(os.listdir(point + "/torrents"))
+        lost = [a for a in acknowledged if a + ".torrent" not in there]
+        same(lost, [], "torrents that were acknowledged and are not there")
+        timer = threading.Timer(rnd.uniform(0.02, 0.3) * SLOW, p.p.kill)
+        timer.start()
+        n = add_until_killed(point, n, acknowledged)
+        p.p.wait(10)
+        clear(point)
+    print(f"# {len(acknowledged)} of {n} torrents were acknowledged")
+    check(len(acknowledged) > ROUNDS, "some were added in most rounds")
+    p = start()
+    for name in acknowledged:
+        with open(f"{point}/torrents/{name}.torrent", "rb") as f:
+            data = f.read()
+        same(bdecode(data)[b"info"],
+             bdecode(small_torrent(int(name[-4:]))[1])[b"info"], name)
+    p.signal(signal.SIGTERM)
+    same(p.wait(5, "after SIGTERM"), 0, "exit status")
 
 
 main()
