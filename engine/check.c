@@ -81,6 +81,7 @@ static void check_done(struct job *job)
 		c->num_done++;
 		if (j->is_right && !bitfield_has(&t->have, j->piece)) {
 			torrent_set_piece(t, j->piece, true);
+			torrent_tell_have(t, j->piece);
 			resume_on_written(t, j->piece);
 			sched_on_piece(t->sched, t->picker, j->piece,
 				       loop_now_ms(t->engine->loop));

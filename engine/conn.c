@@ -34,6 +34,7 @@ struct conn {
 	struct list in_unsent;
 	uint8_t *out; /* owned */
 	size_t out_cap, out_from, out_to;
+	uint64_t sent;
 };
 
 static void conn_fail(struct conn *c, int r)
@@ -94,6 +95,7 @@ static void conn_flush(struct conn *c)
 			return;
 		}
 		c->out_from += (size_t)n;
+		c->sent += (uint64_t)n;
 	}
 	if (c->out_from == c->out_to)
 		c->out_from = c->out_to = 0;
@@ -307,6 +309,11 @@ bool conn_write(struct conn *c, const void *bytes, size_t len)
 size_t conn_unsent(const struct conn *c)
 {
 	return c->out_to - c->out_from;
+}
+
+uint64_t conn_sent(const struct conn *c)
+{
+	return c->sent;
 }
 
 unsigned conn_rtt_ms(const struct conn *c)

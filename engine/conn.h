@@ -45,6 +45,8 @@ void conn_commit(struct conn *c, size_t len);
 /* The same with a copy. False: over the limit. */
 bool conn_write(struct conn *c, const void *bytes, size_t len);
 size_t conn_unsent(const struct conn *c);
+uint64_t conn_sent(const struct conn *c); /* bytes the other end's system took
+					   * or will soon */
 /* Gives memory back that a burst took: when nothing waits to be sent, and
  * nothing was sent since the last call. Call it now and then. */
 void conn_tidy(struct conn *c);

@@ -22,6 +22,7 @@
 #define HANDSHAKE_TIMEOUT_MS  10000
 #define MESSAGE_TIMEOUT_MS    60000 /* a message half here, nothing coming */
 #define IDLE_TIMEOUT_MS       180000
+#define BLOCKED_TIMEOUT_MS    120000 /* it takes none of what we send */
 #define KEEPALIVE_MS          100000
 #define EARLY_BITFIELD_PIECES 65536 /* larger ones wait for BEP 6 */
 #define CLIENT_NAME           "weirfs " WEIRFS_VERSION
@@ -39,7 +40,8 @@ static struct peer *peer_new(struct engine *e, struct torrent *t,
 	p->id = ++e->next_peer_id;
 	p->origin = origin;
 	p->addr = p->listen_addr = *a;
-	p->since_ms = p->heard_ms = p->sent_ms = loop_now_ms(e->loop);
+	p->since_ms = p->heard_ms = p->sent_ms = p->taken_ms =
+		loop_now_ms(e->loop);
 	p->is_choking_us = p->am_choking = true;
 	wire_init(&p->wire);
 	buf_init(&p->early_bits, LIMIT_PIECES / 8);
@@ -460,6 +462,16 @@ static void on_allowed_fast(struct peer *p, uint32_t piece)
 		p->allowed[p->num_allowed++] = piece;
 }
 
+static void on_interest(struct peer *p, bool is_interested)
+{
+	if (p->is_interested == is_interested)
+		return;
+	p->is_interested = is_interested;
+	if (is_interested)
+		p->interested_ms = p->heard_ms;
+	torrent_rechoke(p->torrent, p->heard_ms);
+}
+
 static int on_message(struct peer *p, const struct wire_msg *m,
 		      const char **why)
 {
@@ -470,10 +482,7 @@ static int on_message(struct peer *p, const struct wire_msg *m,
 		return 0;
 	case WIRE_INTERESTED:
 	case WIRE_NOT_INTERESTED:
-		if (!p->is_interested)
-			p->interested_ms = p->heard_ms;
-		p->is_interested = m->type == WIRE_INTERESTED;
-		torrent_rechoke(p->torrent, loop_now_ms(p->engine->loop));
+		on_interest(p, m->type == WIRE_INTERESTED);
 		return 0;
 	case WIRE_HAVE:
 		peer_on_have(p, m->piece);
@@ -583,6 +592,15 @@ static const struct conn_events peer_conn_events = {
 
 /* --- orders and time --- */
 
+static void note_taken(struct peer *p, int64_t now_ms)
+{
+	uint64_t sent = conn_sent(p->conn);
+
+	if (sent != p->taken || !conn_unsent(p->conn))
+		p->taken_ms = now_ms;
+	p->taken = sent;
+}
+
 static const char *is_overdue(const struct peer *p, int64_t now_ms)
 {
 	if (p->state == PEER_CONNECTING)
@@ -597,14 +615,18 @@ static const char *is_overdue(const struct peer *p, int64_t now_ms)
 	if (wire_is_mid_message(&p->wire) &&
 	    now_ms - p->heard_ms > MESSAGE_TIMEOUT_MS)
 		return "stopped in a message";
+	if (conn_unsent(p->conn) && now_ms - p->taken_ms > BLOCKED_TIMEOUT_MS)
+		return "takes nothing";
 	return NULL;
 }
 
 void peer_tick(struct peer *p, int64_t now_ms)
 {
-	const char *why = is_overdue(p, now_ms);
+	const char *why;
 	struct buf b;
 
+	note_taken(p, now_ms);
+	why = is_overdue(p, now_ms);
 	if (why) {
 		peer_close(p, why);
 		return;

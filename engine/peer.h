@@ -60,6 +60,8 @@ struct peer {
 	bool is_our_fault;       /* could not connect: no route, no socket */
 	struct conn *conn;       /* owned */
 	int64_t since_ms, heard_ms, sent_ms;
+	int64_t taken_ms; /* when it last took bytes that we had to send */
+	uint64_t taken;   /* of them, by then */
 	uint8_t greeting[WIRE_HANDSHAKE_LEN]; /* their handshake, as it comes */
 	size_t greeting_len;
 
@@ -148,6 +150,7 @@ void peer_add_what_we_have(struct peer *p, struct buf *b);
 /* Metadata came: what the peer told before is read again. False: it lied. */
 bool peer_on_metadata(struct peer *p);
 void peer_tell_have(struct peer *p, uint32_t piece);
+void peer_tell_all(struct peer *p); /* the bits came late: a HAVE for each */
 void peer_tell_donthave(struct peer *p, uint32_t piece);
 /* About four times a second. */
 void peer_tick(struct peer *p, int64_t now_ms);
@@ -155,6 +158,8 @@ void peer_tick(struct peer *p, int64_t now_ms);
 /* --- down --- */
 /* Is there anything we could want from it? Says (not) interested if changed. */
 void peer_update_interest(struct peer *p);
+/* It got PIECE, which we lack: says interested if that is why. */
+void peer_consider(struct peer *p, uint32_t piece);
 /* Asks for up to MAX more blocks, as its pipeline has room. Returns how many.
  */
 size_t peer_fill(struct peer *p, size_t max);

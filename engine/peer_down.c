@@ -207,6 +207,24 @@ void peer_update_interest(struct peer *p)
 	peer_send(p, &b);
 }
 
+void peer_consider(struct peer *p, uint32_t piece)
+{
+	struct torrent *t = p->torrent;
+	struct picker_peer pp = peer_as_picked(p);
+	struct buf b;
+
+	pp.only = &piece;
+	pp.num_only = 1;
+	if (p->state != PEER_READY || !t->is_ready ||
+	    (!picker_is_interesting(t->picker, &pp) &&
+	     !sched_is_demanded(t->sched, piece, loop_now_ms(p->engine->loop))))
+		return;
+	p->am_interested = true;
+	buf_init(&b, 0);
+	wire_add_simple(&b, WIRE_INTERESTED);
+	peer_send(p, &b);
+}
+
 /* --- taking back --- */
 
 static void lose(struct peer *p, struct asked *a)

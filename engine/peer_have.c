@@ -74,8 +74,8 @@ void peer_on_have(struct peer *p, uint32_t piece)
 	 * between the two costs a walk over all pieces. */
 	if (bitfield_is_full(&p->have) && !p->has_taken_back)
 		became_seed(p);
-	if (!p->am_interested)
-		peer_update_interest(p);
+	if (!p->am_interested && !bitfield_has(&t->have, piece))
+		peer_consider(p, piece);
 }
 
 void peer_on_donthave(struct peer *p, uint32_t piece)
@@ -136,7 +136,6 @@ bool peer_on_metadata(struct peer *p)
 {
 	struct torrent *t = p->torrent;
 	struct layout *l = &t->mi->layout;
-	struct buf b;
 
 	p->wire.num_pieces = l->num_pieces;
 	p->wire.piece_length = l->piece_length;
@@ -160,12 +159,6 @@ bool peer_on_metadata(struct peer *p)
 		told_have(p);
 	buf_release(&p->early_bits);
 	buf_release(&p->early_haves);
-	buf_init(&b, 0);
-	if (t->have.num_set)
-		peer_add_what_we_have(p, &b);
-	peer_send(p, &b);
-	if (!peer_is_closed(p))
-		peer_update_interest(p);
 	return true;
 }
 
@@ -192,10 +185,28 @@ void peer_tell_have(struct peer *p, uint32_t piece)
 {
 	struct buf b;
 
-	if (p->state != PEER_READY || p->is_seed)
+	if (p->state != PEER_READY || p->is_seed ||
+	    bitfield_has(&p->have, piece))
 		return;
 	buf_init(&b, 0);
 	wire_add_have(&b, piece);
+	peer_send(p, &b);
+}
+
+void peer_tell_all(struct peer *p)
+{
+	const struct bitfield *ours = &p->torrent->have;
+	uint32_t n = ours->num_bits;
+	struct buf b;
+
+	if (p->state != PEER_READY || p->is_seed)
+		return;
+	buf_init(&b, 0);
+	for (uint32_t i = bitfield_next_set(ours, 0, n); i < n;
+	     i = bitfield_next_set(ours, i + 1, n)) {
+		if (!bitfield_has(&p->have, i))
+			wire_add_have(&b, i);
+	}
 	peer_send(p, &b);
 }
 

@@ -1,7 +1,9 @@
 /* What we give a peer: its requests in order, as long as its send queue has
  * room. Bytes that the page cache has are read on the loop, straight into the
  * send queue; cold ones by a worker, one run of requests at a time. Only
- * verified pieces are read; a read that fails takes the piece's bit away. */
+ * verified pieces leave: their bits are looked at before a read and, when it
+ * was a worker's, once more after it. A read that fails takes the piece's bit
+ * away. */
 #include "engine/peer.h"
 
 #include <stdlib.h>
@@ -12,7 +14,9 @@
 
 #define SEND_HIGH_BYTES (512u << 10) /* unsent; then we wait for on_drained */
 #define RUN_MAX         8            /* requests in one cold read */
+#define RUN_BYTES       (256u << 10) /* or so many bytes */
 #define HEADER_BYTES    13
+#define CHOKE_GRACE_MS  3000 /* requests under way when we choked */
 
 /* A cold read for a peer that may be gone when it returns. */
 struct read_job {
@@ -22,8 +26,8 @@ struct read_job {
 	struct store *store;
 	struct wished run[RUN_MAX];
 	size_t num;
+	int r[RUN_MAX];
 	uint8_t *bytes; /* owned */
-	int r;
 };
 
 static void add_reject(struct peer *p, struct buf *b, const struct wished *w)
@@ -60,24 +64,36 @@ void peer_set_choking(struct peer *p, bool am_choking)
 		drop_wishes(p, true);
 }
 
+static void reject(struct peer *p, const struct wished *w)
+{
+	struct buf b;
+
+	buf_init(&b, 0);
+	add_reject(p, &b, w);
+	peer_send(p, &b);
+}
+
+/* It is choked, it has had the time to notice, and it asks on. */
+static bool is_asking_on(struct peer *p)
+{
+	return p->am_choking &&
+	       p->heard_ms - p->choke_changed_ms > CHOKE_GRACE_MS &&
+	       ++p->choked_wishes > LIMIT_REQUESTS_WHILE_CHOKED;
+}
+
 int peer_on_request(struct peer *p, const struct wire_msg *m, const char **why)
 {
 	struct torrent *t = p->torrent;
 	struct wished w = { m->piece, m->begin, m->length };
-	bool refused = !t->mi || !t->is_ready || p->am_choking ||
-		       !bitfield_has(&t->have, m->piece) ||
+	bool refused = p->am_choking || !bitfield_has(&t->have, m->piece) ||
 		       p->num_wished >= LIMIT_REQUESTS_IN;
-	struct buf b;
 
 	if (refused) {
-		if (p->am_choking &&
-		    ++p->choked_wishes > LIMIT_REQUESTS_WHILE_CHOKED) {
+		if (is_asking_on(p)) {
 			*why = "keeps asking while choked";
 			return -EPROTO;
 		}
-		buf_init(&b, 0);
-		add_reject(p, &b, &w);
-		peer_send(p, &b);
+		reject(p, &w);
 		return 0;
 	}
 	if (p->num_wished == p->wished_cap) {
@@ -93,7 +109,6 @@ int peer_on_request(struct peer *p, const struct wire_msg *m, const char **why)
 void peer_on_cancel(struct peer *p, const struct wire_msg *m)
 {
 	struct wished w = { m->piece, m->begin, m->length };
-	struct buf b;
 
 	for (size_t i = 0; i < p->num_wished; i++) {
 		if (memcmp(&p->wished[i], &w, sizeof(w)))
@@ -101,9 +116,7 @@ void peer_on_cancel(struct peer *p, const struct wire_msg *m)
 		memmove(p->wished + i, p->wished + i + 1,
 			(p->num_wished - i - 1) * sizeof(w));
 		p->num_wished--;
-		buf_init(&b, 0);
-		add_reject(p, &b, &w); /* BEP 6: a cancel is answered too */
-		peer_send(p, &b);
+		reject(p, &w); /* BEP 6: a cancel is answered too */
 		return;
 	}
 }
@@ -163,11 +176,11 @@ static void read_run(struct job *job)
 	const struct layout *l = &j->torrent->mi->layout;
 	uint8_t *at = j->bytes;
 
-	for (size_t i = 0; i < j->num && !j->r; i++) {
-		j->r = store_read(j->store,
-				  layout_piece_start(l, j->run[i].piece) +
-					  j->run[i].begin,
-				  at, j->run[i].length);
+	for (size_t i = 0; i < j->num; i++) {
+		j->r[i] = store_read(j->store,
+				     layout_piece_start(l, j->run[i].piece) +
+					     j->run[i].begin,
+				     at, j->run[i].length);
 		at += j->run[i].length;
 	}
 }
@@ -175,14 +188,29 @@ static void read_run(struct job *job)
 static void reject_unreadable(struct peer *p, const struct wished *w, int r)
 {
 	struct torrent *t = p->torrent;
-	struct buf b;
 
 	log_warn("piece=%u of %s cannot be read: %s", w->piece, t->name,
 		 strerror(-r));
-	buf_init(&b, 0);
-	add_reject(p, &b, w);
-	peer_send(p, &b);
+	reject(p, w);
 	torrent_distrust(t, wished_off(p, w), w->length);
+}
+
+static bool is_here(const struct peer *p, const struct wished *w)
+{
+	return bitfield_has(&p->torrent->have, w->piece);
+}
+
+static void send_read(struct peer *p, const struct wished *w,
+		      const uint8_t *bytes)
+{
+	uint8_t header[HEADER_BYTES];
+
+	add_header(header, w);
+	if (conn_write(p->conn, header, sizeof(header)) &&
+	    conn_write(p->conn, bytes, w->length))
+		count_sent(p, w->length);
+	else
+		peer_close(p, "send queue is full");
 }
 
 static void read_done(struct job *job)
@@ -196,19 +224,13 @@ static void read_done(struct job *job)
 		p->read_job = NULL;
 		for (size_t i = 0; i < j->num && !peer_is_closed(p); i++) {
 			struct wished *w = &j->run[i];
-			uint8_t header[HEADER_BYTES];
 
-			if (j->r) {
-				reject_unreadable(p, w, j->r);
-				continue;
-			}
-			add_header(header, w);
-			if (!conn_write(p->conn, header, sizeof(header)) ||
-			    !conn_write(p->conn, at, w->length)) {
-				peer_close(p, "send queue is full");
-				break;
-			}
-			count_sent(p, w->length);
+			if (!is_here(p, w))
+				reject(p, w);
+			else if (j->r[i])
+				reject_unreadable(p, w, j->r[i]);
+			else
+				send_read(p, w, at);
 			at += w->length;
 		}
 		if (!peer_is_closed(p))
@@ -224,7 +246,8 @@ static void read_cold(struct peer *p)
 	struct read_job *j = mem_alloc(sizeof(*j));
 	size_t bytes = 0;
 
-	while (j->num < RUN_MAX && j->num < p->num_wished) {
+	while (j->num < RUN_MAX && j->num < p->num_wished &&
+	       bytes < RUN_BYTES && is_here(p, &p->wished[j->num])) {
 		bytes += p->wished[j->num].length;
 		j->run[j->num] = p->wished[j->num];
 		j->num++;
@@ -261,20 +284,20 @@ void peer_serve(struct peer *p)
 		struct wished w = p->wished[n];
 
 		/* It may have been evicted or distrusted meanwhile. */
-		r = bitfield_has(&p->torrent->have, w.piece) ? send_now(p, &w)
-							     : -ENODATA;
+		r = is_here(p, &w) ? send_now(p, &w) : -ENODATA;
+		if (r == -ENODATA)
+			reject(p, &w);
+		else if (r && r != -EAGAIN)
+			reject_unreadable(p, &w, r);
 		if (peer_is_closed(p))
 			return;
-		if (r && r != -EAGAIN) {
-			reject_unreadable(p, &w, r);
-			if (peer_is_closed(p))
-				return;
+		if (r != -EAGAIN)
 			r = 0;
-		}
 		n += !r;
 	}
-	memmove(p->wished, p->wished + n,
-		(p->num_wished - n) * sizeof(*p->wished));
+	if (n)
+		memmove(p->wished, p->wished + n,
+			(p->num_wished - n) * sizeof(*p->wished));
 	p->num_wished -= n;
 	if (r == -EAGAIN)
 		read_cold(p);

@@ -289,6 +289,8 @@ static void load_done(struct job *job)
 		if (bitfield_has(&have, i))
 			torrent_set_piece(t, i, true);
 	}
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_tell_all(p);
 	t->resume->is_marked_dirty = j->was_dirty;
 	t->resume->is_clean = !any && !j->was_dirty && j->then;
 	if (!t->is_closing && (any || j->was_dirty))

@@ -185,6 +185,8 @@ static void check_complete(struct torrent *t)
 		return;
 	t->was_complete = true;
 	log_info("%s is complete", t->name);
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_update_interest(p);
 	for (size_t i = 0; i < t->num_sources; i++) {
 		struct source_job *s = &t->sources[i];
 
@@ -204,12 +206,6 @@ void torrent_on_checked(struct torrent *t)
 	list_foreach_safe(p, &t->peers, struct peer, node) {
 		if (p->state != PEER_READY)
 			continue;
-		for (uint32_t i = 0;
-		     i < t->have.num_bits && !p->is_seed && t->have.num_set;
-		     i++) {
-			if (bitfield_has(&t->have, i))
-				peer_tell_have(p, i);
-		}
 		peer_update_interest(p);
 	}
 	torrent_fill_all(t);
@@ -297,6 +293,7 @@ void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good)
 	else if (c)
 		swarm_on_lost(t->swarm, &c->addr, was_good, now);
 	t->connect_ms = 0;
+	t->is_fill_due |= was_good && !p->am_choking;
 }
 
 static void connect_more(struct torrent *t, int64_t now_ms)

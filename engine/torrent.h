@@ -74,7 +74,8 @@ struct torrent {
 	struct list peers;   /* struct peer */
 	unsigned num_peers, num_connecting;
 	int64_t connect_ms; /* next look at the swarm; INT64_MAX: news */
-	int64_t choke_ms, rate_ms;
+	int64_t choke_ms, fill_ms, rate_ms;
+	bool is_fill_due; /* somebody waits for a free upload slot */
 	struct choker choker;
 
 	unsigned jobs_out; /* jobs that will come back */
@@ -94,6 +95,8 @@ struct torrent *torrent_new(struct engine *e, const struct infohash *ih);
 void torrent_attach(struct torrent *t, struct metainfo *mi);
 void torrent_start(struct torrent *t);      /* sources and connects */
 void torrent_on_checked(struct torrent *t); /* bits are known: ready */
+/* To all who may want to know. */
+void torrent_tell_have(struct torrent *t, uint32_t piece);
 void torrent_close(struct torrent *t);
 bool torrent_is_idle(const struct torrent *t); /* closed, no job out */
 void torrent_free(struct torrent *t);

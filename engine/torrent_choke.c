@@ -1,12 +1,14 @@
 /* Who may download from us: hands the peers to the choker as numbers, and does
  * what it decided. A round every ten seconds; in between, free slots are given
- * away as soon as somebody wants one. */
+ * away when somebody wants one, several times a second at most: peers that say
+ * that they are interested and are not, by turns, cost little. */
 #include <stdlib.h>
 
 #include "engine/choker.h"
 #include "engine/engine_private.h"
 
-#define SLOTS 8 /* peers served at a time */
+#define SLOTS      8   /* peers served at a time */
+#define FILL_EVERY 100 /* ms */
 
 static int64_t latest(int64_t a, int64_t b)
 {
@@ -71,14 +73,21 @@ static void run_choker(struct torrent *t, bool is_round, int64_t now_ms)
 
 void torrent_rechoke(struct torrent *t, int64_t now_ms)
 {
-	if (t->is_ready && !t->is_closing)
-		run_choker(t, false, now_ms);
+	t->is_fill_due = !t->is_ready || now_ms - t->fill_ms < FILL_EVERY;
+	if (t->is_fill_due || t->is_closing)
+		return;
+	t->fill_ms = now_ms;
+	run_choker(t, false, now_ms);
 }
 
 void torrent_rechoke_tick(struct torrent *t, int64_t now_ms)
 {
-	if (now_ms - t->choke_ms < CHOKER_ROUND_MS)
+	if (now_ms - t->choke_ms < CHOKER_ROUND_MS) {
+		if (t->is_fill_due)
+			torrent_rechoke(t, now_ms);
 		return;
+	}
+	t->is_fill_due = false;
 	t->choke_ms = now_ms;
 	run_choker(t, true, now_ms);
 }

@@ -128,10 +128,7 @@ static void on_right(struct torrent *t, uint32_t piece, uint32_t size)
 	torrent_set_piece(t, piece, true);
 	t->error[0] = '\0';
 	resume_on_written(t, piece);
-	list_foreach_safe(p, &t->peers, struct peer, node) {
-		if (p->state == PEER_READY && !bitfield_has(&p->have, piece))
-			peer_tell_have(p, piece);
-	}
+	torrent_tell_have(t, piece);
 	sched_on_piece(t->sched, t->picker, piece,
 		       loop_now_ms(t->engine->loop));
 }
@@ -281,6 +278,12 @@ void torrent_on_block(struct torrent *t, struct peer *p, struct block_ref b,
 }
 
 /* --- have --- */
+
+void torrent_tell_have(struct torrent *t, uint32_t piece)
+{
+	list_foreach_safe(p, &t->peers, struct peer, node)
+		peer_tell_have(p, piece);
+}
 
 void torrent_set_piece(struct torrent *t, uint32_t piece, bool have)
 {

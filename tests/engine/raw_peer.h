@@ -16,7 +16,7 @@ struct raw {
 
 struct raw_msg {
 	uint8_t id; /* 255: keepalive */
-	uint8_t body[20000];
+	uint8_t body[140000];
 	size_t len;
 };
 
