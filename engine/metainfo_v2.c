@@ -59,18 +59,16 @@ static bool is_after(struct span a, struct span b)
 	return c > 0 || (!c && a.len > b.len);
 }
 
-/* A file is a dictionary whose one key is "". */
-static bool is_file(struct bnode node, struct bnode *dict)
+/* A file is a dictionary whose one key is "". Bytes are looked at, for to walk
+ * is to skip all that lies below, at each level of a deep tree once more. */
+static bool is_file(struct bnode node)
 {
-	struct bwalk w = bwalk_of(node);
-	struct span key;
-
-	return bwalk_next(&w, &key, dict) && !key.len;
+	return node.end - node.ptr > 3 && !memcmp(node.ptr, "d0:", 3);
 }
 
-static int add_leaf(struct metainfo_parser *p, struct bnode node,
-		    struct bnode dict)
+static int add_leaf(struct metainfo_parser *p, struct bnode node)
 {
+	struct bnode dict = bnode_get(node, "");
 	struct metainfo_file *f;
 	int r;
 
@@ -89,7 +87,7 @@ static int tree_step(struct metainfo_parser *p, struct folder *stack,
 		     int *level)
 {
 	struct folder *at = &stack[*level];
-	struct bnode node, dict;
+	struct bnode node;
 	struct span key;
 	int r;
 
@@ -110,8 +108,8 @@ static int tree_step(struct metainfo_parser *p, struct folder *stack,
 	r = metainfo_path_add(p, key);
 	if (r < 0)
 		return r;
-	if (is_file(node, &dict))
-		return add_leaf(p, node, dict);
+	if (is_file(node))
+		return add_leaf(p, node);
 	if (*level + 1 == LIMIT_BENCODE_DEPTH) /* bencode_parse sees to it */
 		return metainfo_refuse(p, -E2BIG, "the file tree is too deep");
 	stack[++*level] = (struct folder){ .w = bwalk_of(node),
@@ -206,6 +204,11 @@ int metainfo_v2_place(struct metainfo_parser *p)
 	uint64_t end = 0;
 	int r = 0;
 
+	/* At most a pad before each; what is not used costs no memory. */
+	placed.cap = 2 * p->v2.num;
+	placed.at = mem_try(placed.cap, sizeof(*placed.at));
+	if (!placed.at)
+		return metainfo_refuse(p, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < p->v2.num && !r; i++) {
 		if (p->v2.at[i].length)
 			r = place_pad(p, &placed, &end);

@@ -221,6 +221,22 @@ static void test_symlinks__of_every_depth(void **state)
 	metainfo_free(mi);
 }
 
+static void test_symlinks__give_way_to_folders(void **state)
+{
+	struct metainfo *mi = accept_text(
+		MULTI("{attr:'l',path:['d'],'symlink path':['e']},"
+		      "{attr:'l',path:['e'],'symlink path':['d']},"
+		      "{length:5,path:['d','f']},"
+		      "{attr:'l',path:['d','f'],'symlink path':['d','f']}",
+		      "'temp'"));
+
+	assert_paths(mi, "d.1|e|d/f|d/f.1");
+	assert_string_equal(mi->files[0].symlink, "e");
+	assert_string_equal(mi->files[1].symlink, "d");
+	assert_string_equal(mi->files[3].symlink, "f");
+	metainfo_free(mi);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_pads__take_nobodys_name),
 		cmocka_unit_test(test_symlinks__stay_inside),
 		cmocka_unit_test(test_symlinks__of_every_depth),
+		cmocka_unit_test(test_symlinks__give_way_to_folders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

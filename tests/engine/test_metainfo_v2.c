@@ -408,6 +408,19 @@ static void test_hybrid__empty_files_around_pads(void **state)
 	}
 }
 
+static void test_hybrid__with_a_symlink(void **state)
+{
+	struct metainfo *mi = accept_text(
+		HYBRID("{a:{'':{length:5," ROOT "}},l:{'':{attr:'l',length:0,"
+		       "'symlink path':['a']}}}",
+		       "{length:5,path:['a']},{attr:'l',length:0,path:['l'],"
+		       "'symlink path':['a']}",
+		       "20*'x'"));
+
+	assert_string_equal(mi->files[1].symlink, "a");
+	metainfo_free(mi);
+}
+
 static void test_hybrid__parts_must_agree(void **state)
 {
 	/* mismatching_metadata */
@@ -490,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_hybrid__tail_pad_or_none),
 		cmocka_unit_test(test_hybrid__single_file),
 		cmocka_unit_test(test_hybrid__empty_files_around_pads),
+		cmocka_unit_test(test_hybrid__with_a_symlink),
 		cmocka_unit_test(test_hybrid__parts_must_agree),
 		cmocka_unit_test(test_write__keeps_the_layers),
 	};
