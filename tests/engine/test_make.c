@@ -440,6 +440,26 @@ static void test_changed__into_a_link(void **state)
 	rig_release(&rig);
 }
 
+/* Called for the last time when all is hashed, and all files were closed. */
+static bool touch_at_the_end(void *arg, uint64_t done, uint64_t total)
+{
+	if (total && done == total)
+		touch(arg);
+	return true;
+}
+
+static void test_changed__after_it_was_hashed(void **state)
+{
+	struct rig rig;
+
+	rig_init(&rig);
+	add_file(&rig, "a", 50000);
+	add_file(&rig, "b", 50000);
+	rig.options.progress = touch_at_the_end;
+	refused(&rig, -ESTALE, "b: changed while it was hashed");
+	rig_release(&rig);
+}
+
 static bool give_up(void *arg, uint64_t done, uint64_t total)
 {
 	return false;
@@ -480,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_refused__too_deep),
 		cmocka_unit_test(test_changed__while_it_was_hashed),
 		cmocka_unit_test(test_changed__into_a_link),
+		cmocka_unit_test(test_changed__after_it_was_hashed),
 		cmocka_unit_test(test_progress__can_give_up),
 		cmocka_unit_test(test_piece_length__by_size),
 	};

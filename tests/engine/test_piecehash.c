@@ -14,7 +14,7 @@
 struct rig {
 	uint8_t *data;
 	struct layout layout;
-	uint64_t bad_from; /* reads past here fail */
+	uint64_t bad_from, bad_to; /* reads of bytes between fail */
 	bool stops_at_error;
 	unsigned threads;
 
@@ -39,7 +39,7 @@ static int rig_read(void *arg, unsigned thread, uint64_t off, void *out,
 	while (rig->is_held && !rig->is_canceled)
 		pthread_cond_wait(&rig->change, &rig->lock);
 	pthread_mutex_unlock(&rig->lock);
-	if (off + len > rig->bad_from)
+	if (off + len > rig->bad_from && off < rig->bad_to)
 		return -EIO;
 	memcpy(out, rig->data + off, len);
 	return 0;
@@ -81,7 +81,6 @@ static void rig_init(struct rig *rig, uint64_t total, uint32_t piece_length)
 	for (uint64_t i = 0; i < total; i++)
 		rig->data[i] = (uint8_t)prng_u64(&seed);
 	rig->layout = (struct layout){ total, piece_length, num };
-	rig->bad_from = total;
 	rig->hashes = mem_alloc_array(num, 20);
 	rig->results = mem_alloc_array(num, sizeof(int));
 	rig->counts = mem_alloc_array(num, sizeof(unsigned));
@@ -155,11 +154,32 @@ static void test_run__tells_which_piece_is_unreadable(void **state)
 
 	rig_init(&rig, 10 * 16384, 16384);
 	rig.bad_from = 7 * 16384 + 5;
+	rig.bad_to = UINT64_MAX;
 	rig.threads = 3;
 	assert_int_equal(rig_run(&rig), 0);
 	for (uint32_t i = 0; i < 10; i++) {
 		assert_int_equal(rig.counts[i], 1);
 		assert_int_equal(rig.results[i], i < 7 ? 0 : -EIO);
+	}
+	rig_release(&rig);
+}
+
+/* The same thread goes on with the next piece as if nothing had been. */
+static void test_run__goes_on_after_half_a_piece(void **state)
+{
+	struct rig rig;
+	uint8_t want[20];
+
+	rig_init(&rig, 4 << 20, 1 << 20);
+	rig.bad_from = (1 << 20) + (900 << 10);
+	rig.bad_to = 2 << 20;
+	rig.threads = 1;
+	assert_int_equal(rig_run(&rig), 0);
+	assert_int_equal(rig.results[1], -EIO);
+	for (uint32_t i = 2; i < 4; i++) {
+		assert_int_equal(rig.results[i], 0);
+		sha1(rig.data + ((size_t)i << 20), 1 << 20, want);
+		assert_memory_equal(rig.hashes + i * 20, want, 20);
 	}
 	rig_release(&rig);
 }
@@ -170,6 +190,7 @@ static void test_run__ends_when_told(void **state)
 
 	rig_init(&rig, 3000 * 16384, 16384);
 	rig.bad_from = 16384;
+	rig.bad_to = UINT64_MAX;
 	rig.stops_at_error = true;
 	rig.threads = 2;
 	assert_int_equal(rig_run(&rig), -EIO);
@@ -197,6 +218,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run__hashes_each_piece_once),
 		cmocka_unit_test(test_run__tells_which_piece_is_unreadable),
+		cmocka_unit_test(test_run__goes_on_after_half_a_piece),
 		cmocka_unit_test(test_run__ends_when_told),
 		cmocka_unit_test(test_run__can_be_canceled),
 	};
