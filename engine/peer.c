@@ -2,7 +2,9 @@
  *
  * Who connects says all it can at once: handshake, bitfield, and "interested"
  * if anything at all is missing. A seed can so unchoke us one round trip after
- * the connection stands.
+ * the connection stands. Some cannot bear it (aria2 drops whoever sends more
+ * than a handshake before its own): who leaves without a word is dialled once
+ * more, and then gets the handshake alone.
  *
  * Two connections to one peer: the one that the side with the smaller peer id
  * began is kept, so that both sides keep the same one. A peer id is what
@@ -240,6 +242,7 @@ static void on_connected(void *arg)
 {
 	struct peer *p = arg;
 	struct torrent *t = p->torrent;
+	const struct candidate *c = swarm_find(t->swarm, &p->addr);
 	struct buf b;
 
 	p->state = PEER_HANDSHAKING;
@@ -248,10 +251,11 @@ static void on_connected(void *arg)
 	p->since_ms = loop_now_ms(p->engine->loop);
 	buf_init(&b, 0);
 	add_handshake(p, &b);
-	if (t->mi && t->have.num_bits <= EARLY_BITFIELD_PIECES) {
+	if (t->mi && t->have.num_bits <= EARLY_BITFIELD_PIECES &&
+	    !(c && c->is_shy)) {
 		/* A bitfield, empty or full, is understood by everyone. */
 		wire_add_bitfield(&b, t->have.bytes, bitfield_size(&t->have));
-		p->has_sent_have = true;
+		p->has_sent_have = p->has_said_early = true;
 		add_interest(p, &b);
 	}
 	peer_send(p, &b);
@@ -553,6 +557,7 @@ static void on_bytes(void *arg, struct span in)
 	}
 	while (p->state == PEER_READY &&
 	       (r = wire_next(&p->wire, &in, &m, &why)) > 0) {
+		p->has_spoken = true;
 		r = on_message(p, &m, &why);
 		if (r)
 			break;
@@ -580,6 +585,7 @@ static void on_closed(void *arg, int r)
 	struct peer *p = arg;
 
 	p->is_our_fault = p->state == PEER_CONNECTING && is_our_fault(r);
+	p->has_fled = !p->has_spoken;
 	peer_close(p, r ? strerror(-r) : "closed by the peer");
 }
 

@@ -70,6 +70,9 @@ struct peer {
 	struct wire_ext_handshake ext;
 	bool has_ext;
 	bool has_sent_have;
+	bool has_said_early; /* more than a handshake, before theirs */
+	bool has_spoken;     /* a message after their handshake came */
+	bool has_fled;       /* they left, not having spoken */
 
 	/* What they have. Before metadata: early_* only. */
 	struct bitfield have;

@@ -23,6 +23,7 @@ struct candidate {
 	bool is_connected, is_banned;
 	bool is_self;  /* it answered with our own peer id */
 	bool was_seed; /* of no use to a seed */
+	bool is_shy;   /* greeted with much at once, it left */
 };
 
 struct swarm *swarm_new(void);

@@ -292,6 +292,10 @@ void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good)
 		swarm_on_not_tried(t->swarm, &c->addr, now);
 	else if (c)
 		swarm_on_lost(t->swarm, &c->addr, was_good, now);
+	if (c && p->has_fled && p->has_said_early && !c->is_shy) {
+		c->is_shy = true;
+		c->next_try_ms = now;
+	}
 	t->connect_ms = 0;
 	t->is_fill_due |= was_good && !p->am_choking;
 }
