@@ -172,7 +172,10 @@ class Box:
         return os.path.join(self.dir, name)
 
     def mkdir(self, name):
-        os.makedirs(self.path(name), exist_ok=True)
+        try:
+            os.makedirs(self.path(name))
+        except FileExistsError:
+            pass  # perhaps a mount that answers no more
         return self.path(name)
 
     def write(self, name, data):
@@ -266,11 +269,13 @@ class Box:
         return [m for m in at if m.startswith(self.dir + "/")]
 
     def close(self):
+        """Ends everything; returns what went wrong while ending."""
+        wrong = []
         for fn, args in reversed(self.closers):
             try:
                 fn(*args)
             except (OSError, Failed, subprocess.SubprocessError) as e:
-                print(f"# while cleaning up: {e}")
+                wrong.append(f"while ending: {e}")
         for p in reversed(self.procs):
             p.end()
         if os.getpid() == 1:
@@ -279,6 +284,7 @@ class Box:
         for mnt in reversed(self.mounts()):
             subprocess.run(["umount", "-l", mnt], stderr=subprocess.DEVNULL)
         _reap()
+        return "\n".join(wrong)
 
     def sick(self):
         """What a sanitizer found in any process of this case."""
@@ -346,9 +352,9 @@ def _run(number, goal, limit, fn):
         verdict, trace = "not ok", traceback.format_exc()
     finally:
         timer.cancel()
-        box.close()
+        wrong = box.close()
     sick = box.sick()
-    if sick or box.expired:
+    if sick or wrong or box.expired:
         verdict = "not ok"
     took = f"{time.monotonic() - began:.1f} s"
     if verdict.startswith("skip"):
@@ -358,7 +364,7 @@ def _run(number, goal, limit, fn):
     if verdict == "not ok":
         if box.expired:
             print(f"# timed out after {limit * SLOW:g} s")
-        for text in (trace, sick):
+        for text in (trace, wrong, sick):
             for line in (text or "").splitlines():
                 print("# " + line)
         box.tell()

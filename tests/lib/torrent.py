@@ -94,7 +94,8 @@ class Torrent:
         self.parent = os.path.dirname(path)
         is_file = os.path.isfile(path)
         files = [path] if is_file else _walk(path)
-        self.size = sum(map(os.path.getsize, files))
+        self.files = [(f, os.path.getsize(f)) for f in files]
+        self.size = sum(n for _, n in self.files)
         pieces, rest = [], b""
         for f in files:
             with open(f, "rb") as src:
@@ -129,6 +130,20 @@ class Torrent:
             top["announce-list"] = [[u] for u in announce]
         with open(out, "wb") as f:
             f.write(bencode(top))
+
+    def pread(self, offset, length):
+        """Bytes of the torrent, across files."""
+        out = b""
+        for path, size in self.files:
+            if offset < size and length:
+                with open(path, "rb") as f:
+                    f.seek(offset)
+                    out += f.read(min(length, size - offset))
+                length -= min(length, size - offset)
+                offset = 0
+            else:
+                offset = max(0, offset - size)
+        return out
 
     def magnet(self, *trackers, peers=()):
         return f"magnet:?xt=urn:btih:{self.hash}&dn={self.name}" + \
