@@ -97,7 +97,6 @@ struct peer {
 	bool is_expected; /* the block that is coming was asked for */
 	struct rate down;
 	uint64_t downloaded;
-	unsigned strikes;      /* bad pieces it had a part in */
 	unsigned unasked;      /* blocks nobody asked for */
 	unsigned rejects;      /* in a row */
 	int64_t hold_until_ms; /* no asking before; after a reject */

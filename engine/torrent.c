@@ -128,6 +128,7 @@ void torrent_attach(struct torrent *t, struct metainfo *mi)
 	t->store = store_new(e->fdcache, mi, dir, e->config.is_read_only);
 	free(dir);
 	t->picker = picker_new(&mi->layout, prng_u64(&e->prng));
+	t->blame = blame_new();
 	t->sched = sched_new(&mi->layout);
 	for (size_t i = 0; i < mi->num_trackers; i++)
 		torrent_add_url(t, mi->trackers[i], mi->tier_of[i]);
@@ -247,6 +248,7 @@ void torrent_free(struct torrent *t)
 	metaxfer_free(t->metaxfer);
 	resume_free(t);
 	picker_free(t->picker);
+	blame_free(t->blame);
 	sched_free(t->sched);
 	store_unref(t->store);
 	metainfo_free(t->mi);

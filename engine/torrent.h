@@ -15,6 +15,7 @@
 #pragma once
 
 #include "engine/base/list.h"
+#include "engine/blame.h"
 #include "engine/choker.h"
 #include "engine/engine.h"
 #include "engine/metaxfer.h"
@@ -51,6 +52,7 @@ struct torrent {
 	struct metainfo *mi;   /* owned; NULL before metadata */
 	struct store *store;   /* own reference */
 	struct picker *picker; /* owned */
+	struct blame *blame;   /* owned */
 	struct sched *sched;   /* owned */
 	struct bitfield have;  /* verified and written */
 	enum fill_policy fill;

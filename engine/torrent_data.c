@@ -15,9 +15,8 @@
 #include "engine/base/sha.h"
 #include "engine/engine_private.h"
 
-#define GIVERS_MAX    64
-#define STRIKES_MAX   3  /* bad pieces a peer may have had a part in */
-#define FILL_ROUND    16 /* blocks a peer gets before the next one */
+#define LIARS_MAX     16           /* convicted by one piece */
+#define FILL_ROUND    16           /* blocks a peer gets before the next one */
 #define READ_STEP     (256u << 10) /* bytes, hashing a piece from disk */
 #define DISK_RETRY_MS 10000
 
@@ -26,11 +25,14 @@ struct filling {
 	struct job job;
 	struct torrent *torrent;
 	uint32_t piece, size;
-	uint8_t *bytes;      /* owned; NULL: written block by block */
-	unsigned writes_out; /* block writes under way */
-	bool is_whole;       /* every block is here */
-	int r;               /* of write or read */
+	uint8_t *bytes;        /* owned; NULL: written block by block */
+	unsigned writes_out;   /* block writes under way */
+	bool is_whole;         /* every block is here */
+	int r;                 /* of write or read */
+	struct givers *givers; /* owned */
+	bool is_accused;       /* it was wrong before */
 	bool is_right;
+	uint64_t *digests; /* owned; of its blocks, if there is a case */
 };
 
 struct block_write {
@@ -46,6 +48,8 @@ static void filling_free(struct filling *f)
 {
 	if (f->bytes)
 		engine_buffer_put(f->torrent->engine, f->bytes, f->size);
+	givers_free(f->givers);
+	free(f->digests);
 	free(f);
 }
 
@@ -88,6 +92,8 @@ static void verify_run(struct job *job)
 		return;
 	f->is_right = !memcmp(
 		hash, mi->piece_hashes + (size_t)f->piece * SHA1_LEN, SHA1_LEN);
+	if (f->bytes && (!f->is_right || f->is_accused))
+		f->digests = blame_digest(f->bytes, f->size);
 	if (f->is_right && f->bytes)
 		f->r = store_write(f->torrent->store, off, f->bytes, f->size);
 }
@@ -103,23 +109,41 @@ static struct peer *peer_by_id(struct torrent *t, uint32_t id)
 	return NULL;
 }
 
-/* One giver of a wrong piece did it. Of several each is suspected; the picker
- * lets a failed piece come from one peer alone the next time. */
-static void blame(struct torrent *t, uint32_t piece, const uint32_t *givers,
-		  size_t n)
+static void ban_address(struct torrent *t, const struct addr *a,
+			const char *why)
 {
-	log_info("piece=%u of %s has a wrong hash, from %zu peers", piece,
-		 t->name, n);
-	for (size_t i = 0; i < n; i++) {
-		struct peer *p = peer_by_id(t, givers[i]);
-
-		if (!p)
-			continue;
-		if (n == 1)
-			peer_ban(p, "sent a wrong piece alone");
-		else if (++p->strikes >= STRIKES_MAX)
-			peer_ban(p, "had a part in several wrong pieces");
+	swarm_ban(t->swarm, a);
+	list_foreach_safe(p, &t->peers, struct peer, node) {
+		if (addr_ip_eq(&p->addr, a))
+			peer_ban(p, why);
 	}
+}
+
+/* Who gave all of a wrong piece did it. Of several each is suspected, and
+ * nobody punished: the picker lets the piece come from one peer alone the next
+ * time, and when it is right, its blocks tell who lied. */
+static void accuse(struct torrent *t, struct filling *f)
+{
+	struct addr only;
+
+	log_info("piece=%u of %s has a wrong hash", f->piece, t->name);
+	if (givers_are_one(f->givers, &only)) {
+		ban_address(t, &only, "sent a wrong piece alone");
+		return;
+	}
+	blame_accuse(t->blame, f->piece, f->givers, f->digests);
+	f->givers = NULL;
+	f->digests = NULL;
+}
+
+static void convict(struct torrent *t, struct filling *f)
+{
+	struct addr liars[LIARS_MAX];
+	size_t n =
+		blame_convict(t->blame, f->piece, f->digests, liars, LIARS_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		ban_address(t, &liars[i], "sent a wrong block");
 }
 
 static void on_right(struct torrent *t, uint32_t piece, uint32_t size)
@@ -144,21 +168,19 @@ static void verify_done(struct job *job)
 {
 	struct filling *f = container_of(job, struct filling, job);
 	struct torrent *t = f->torrent;
-	uint32_t givers[GIVERS_MAX];
-	size_t n;
 
 	t->jobs_out--;
 	t->verifying_bytes -= f->size;
 	if (f->is_right && !f->r) {
 		on_right(t, f->piece, f->size);
+		convict(t, f);
 	} else {
-		n = picker_on_verified(t->picker, f->piece, false, givers,
-				       GIVERS_MAX);
+		picker_on_verified(t->picker, f->piece, false, NULL, 0);
 		t->wasted += f->size;
 		if (f->r)
 			on_disk_failure(t, f->r);
 		else
-			blame(t, f->piece, givers, n);
+			accuse(t, f);
 	}
 	filling_free(f);
 	if (!t->is_closing)
@@ -171,6 +193,7 @@ static void verify(struct filling *f)
 
 	f->job.run = verify_run;
 	f->job.done = verify_done;
+	f->is_accused = blame_has(t->blame, f->piece);
 	t->jobs_out++;
 	t->verifying_bytes += f->size;
 	worker_submit(t->engine->workers, LANE_HASH, &f->job);
@@ -190,6 +213,7 @@ static struct filling *filling_of(struct torrent *t, uint32_t piece)
 	f->torrent = t;
 	f->piece = piece;
 	f->size = layout_piece_size(&t->mi->layout, piece);
+	f->givers = givers_new(layout_blocks(&t->mi->layout, piece));
 	if (f->size <= LIMIT_PIECE_BUFFER)
 		f->bytes = engine_buffer_get(t->engine, f->size);
 	*data = f;
@@ -256,6 +280,7 @@ void torrent_on_block(struct torrent *t, struct peer *p, struct block_ref b,
 		return;
 	}
 	f = filling_of(t, b.piece);
+	givers_note(f->givers, b.index, &p->addr);
 	if (f->bytes)
 		memcpy(f->bytes + (size_t)b.index * LIMIT_BLOCK_BYTES, bytes,
 		       len);

@@ -42,6 +42,7 @@
 #define LIMIT_REQUESTS_WHILE_CHOKED 300	      /* then the peer is dropped */
 #define LIMIT_SEND_QUEUE_BYTES	  (4u << 20)  /* unsent bytes per peer */
 #define LIMIT_METADATA_REQUESTS_IN 1024	      /* per peer and connection */
+#define LIMIT_BLAME_CASES	  64	      /* wrong pieces remembered per torrent */
 #define LIMIT_HAVE_RETOLD	  8	      /* bitfields, have-alls and -nones more */
 #define LIMIT_EARLY_HAVES	  16384	      /* kept per peer before metadata */
 #define LIMIT_CLIENT_NAME_BYTES	  64	      /* "v" of BEP 10 that we keep */

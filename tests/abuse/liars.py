@@ -45,6 +45,7 @@ class Corrupt10(Liar):
         if self.num_requests % 10 == 3:
             self.tell_lie()
             block = flip(block)
+        time.sleep(self.delay)
         conn.piece(piece, begin, block)
 
 

@@ -47,6 +47,25 @@ for name, (kind, limit, must_drop) in LIARS.items():
                   0.003)
 
 
+@case("an honest peer that shares pieces with polluters is not the one blamed",
+      200)
+def shared(box):
+    """Few large pieces, blocks of each from four peers: whoever is punished
+    for being near a wrong piece is soon punished often enough."""
+    torrent = make(box, 2 ** 24 + 1000, 1 << 21)
+    content = Content(torrent)
+    for delay in (0.002, 0.004, 0.008, 0.001):
+        bad = [cls(content, BAD, delay=0.001) for cls in (
+            liars.Corrupt10, liars.Corrupt10, liars.WrongBegin)]
+        good = Peer(content, GOOD, delay=delay)
+        daemon = get(box, torrent.path, [*bad, good], f"got{delay}")
+        check_got(box, daemon, torrent, 30 * SLOW, f"got{delay}")
+        check(good.accepted == 1, f"the honest one was connected to "
+              f"{good.accepted} times")
+        for peer in (*bad, good):
+            peer.close()
+
+
 @case("nine liars of all kinds beside one honest peer", 120)
 def nine(box):
     torrent = make(box, 2 ** 23 + 1000, PIECE_LENGTH)
