@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "fs/incoming.h"
+#include "fs/prefetch.h"
 #include "fs/read.h"
 
 static int open_for_writing(fuse_req_t req, const struct node *n,
@@ -64,6 +65,8 @@ static int open_for_reading(struct mount *m, const struct node *n,
 	r = handle_open(m, n, &h);
 	if (r < 0)
 		return -r;
+	if (h->reader && m->s->opts->fill == FILL_FILE)
+		(void)prefetch_range(m, n, 0, h->length); /* or by reading */
 	fi->fh = h->fh;
 	fi->noflush = 1;
 	fi->keep_cache = h->kind == HANDLE_CONTENT;

@@ -151,17 +151,20 @@ static bool get_control(struct mount *m, const struct node *n, struct buf *out)
 	return true;
 }
 
-static const char *const fill_names[] = { "none", "file", "torrent" };
-
+/* Of a file, "file" fetches it; "none" and "torrent" are for all of it. */
 static int set_fill(struct mount *m, const struct node *n, const char *value)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(fill_names); i++) {
-		if (strcmp(fill_names[i], value) || !n->entry)
-			continue;
-		torrent_set_fill(n->entry->torrent, (enum fill_policy)i);
-		return 0;
-	}
-	return n->entry ? -EINVAL : -ENOTSUP;
+	if (!n->entry)
+		return -ENOTSUP;
+	if (!strcmp(value, "none"))
+		torrent_set_fill(n->entry->torrent, FILL_NONE);
+	else if (!strcmp(value, "torrent"))
+		torrent_set_fill(n->entry->torrent, FILL_TORRENT);
+	else if (!strcmp(value, "file"))
+		return prefetch_range(m, n, 0, UINT64_MAX);
+	else
+		return -EINVAL;
+	return 0;
 }
 
 static bool get_nothing(struct mount *m, const struct node *n, struct buf *out)

@@ -77,34 +77,54 @@ static void go_on(struct prefetch *p)
 	} while (p->is_done);
 }
 
-int prefetch_start(struct mount *m, const struct node *n, const char *value)
+static bool is_under_way(const struct mount *m, const struct entry *e,
+			 uint64_t at, uint64_t end)
+{
+	list_foreach(p, &m->prefetches, struct prefetch, node) {
+		if (p->entry == e && p->end == end && p->at >= at)
+			return true;
+	}
+	return false;
+}
+
+int prefetch_range(struct mount *m, const struct node *n, uint64_t off,
+		   uint64_t len)
 {
 	const struct metainfo_file *f = node_file(n);
-	uint64_t off, len;
 	struct prefetch *p;
-	char end;
 
 	if (!f)
 		return -ENOTSUP;
-	if (sscanf(value, "%" SCNu64 ",%" SCNu64 "%c", &off, &len, &end) != 2)
-		return -EINVAL;
-	if (m->num_prefetches >= LIMIT_PREFETCHES)
-		return -EAGAIN;
 	if (off >= f->length || !len || m->is_stopping)
 		return 0;
 	if (len > f->length - off)
 		len = f->length - off;
+	off += f->offset;
+	if (is_under_way(m, n->entry, off, off + len))
+		return 0;
+	if (m->num_prefetches >= LIMIT_PREFETCHES)
+		return -EAGAIN;
 	p = mem_alloc(sizeof(*p));
 	p->m = m;
 	p->entry = n->entry;
-	p->at = f->offset + off;
-	p->end = p->at + len;
+	p->at = off;
+	p->end = off + len;
 	p->reader = torrent_open_reader(n->entry->torrent, p->at, p->end);
 	list_push_back(&m->prefetches, &p->node);
 	m->num_prefetches++;
 	reader_prefetch(p->reader, p->at, len, loop_now_ms(m->s->loop));
 	go_on(p);
 	return 0;
+}
+
+int prefetch_start(struct mount *m, const struct node *n, const char *value)
+{
+	uint64_t off, len;
+	char end;
+
+	if (sscanf(value, "%" SCNu64 ",%" SCNu64 "%c", &off, &len, &end) != 2)
+		return -EINVAL;
+	return prefetch_range(m, n, off, len);
 }
 
 void prefetch_drop_entry(struct mount *m, const struct entry *entry)
