@@ -83,6 +83,7 @@ struct claimant {
 	struct claim *claim; /* borrowed */
 	struct set own;      /* while the claim is split */
 	struct ask asks[ASKS_PER_PEER];
+	size_t max_asks;
 	unsigned num_rejects, num_silences;
 	int64_t rests_until_ms;
 };
@@ -363,6 +364,14 @@ void metaxfer_free(struct metaxfer *x)
 	free(x);
 }
 
+void metaxfer_ask_singly(struct metaxfer *x, uint32_t peer)
+{
+	struct claimant *p = find_peer(x, peer);
+
+	if (p)
+		p->max_asks = 1;
+}
+
 void metaxfer_add_peer(struct metaxfer *x, uint32_t peer, uint32_t size)
 {
 	struct claimant *p = find_peer(x, peer);
@@ -380,6 +389,7 @@ void metaxfer_add_peer(struct metaxfer *x, uint32_t peer, uint32_t size)
 	p->claim = find_claim(x, size);
 	p->claim->num_peers++;
 	p->rests_until_ms = NEVER;
+	p->max_asks = ASKS_PER_PEER;
 	set_init(&p->own, size);
 	list_push_back(&x->peers, &p->node);
 	x->num_peers++;
@@ -416,7 +426,7 @@ static struct ask *find_free_ask(struct claimant *p, int64_t now_ms)
 {
 	const struct set *s = claimant_set(p);
 
-	for (size_t i = 0; i < ASKS_PER_PEER; i++) {
+	for (size_t i = 0; i < p->max_asks; i++) {
 		struct ask *a = &p->asks[i];
 
 		if (a->is_used && now_ms >= a->repeat_at_ms &&

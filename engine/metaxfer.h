@@ -21,6 +21,8 @@ void metaxfer_free(struct metaxfer *x);
  * of 0, make the peer useless here. */
 void metaxfer_add_peer(struct metaxfer *x, uint32_t peer, uint32_t size);
 void metaxfer_remove_peer(struct metaxfer *x, uint32_t peer);
+/* From now on PEER is asked for one part at a time. */
+void metaxfer_ask_singly(struct metaxfer *x, uint32_t peer);
 
 /* Which part PEER should be asked for now; -1: none. At most 2 under way per
  * peer; a part unanswered for 3 s goes to others too, for 0.7 s if they have

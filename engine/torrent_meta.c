@@ -32,11 +32,20 @@ static void ask(struct torrent *t, struct peer *p, int64_t now_ms)
 	peer_send(p, &b);
 }
 
+/* rtorrent reads no further, for ever, when a request comes while the answer to
+ * another is still going out (libTorrent 0.13.8; "-lt", not "-LT"). */
+static bool takes_one_request(const struct peer *p)
+{
+	return !memcmp(p->theirs.peerid.b, "-lt", 3);
+}
+
 void torrent_meta_on_peer(struct torrent *t, struct peer *p)
 {
 	if (!t->metaxfer || !p->ext.id_metadata || !p->ext.metadata_size)
 		return;
 	metaxfer_add_peer(t->metaxfer, p->id, p->ext.metadata_size);
+	if (takes_one_request(p))
+		metaxfer_ask_singly(t->metaxfer, p->id);
 	ask(t, p, loop_now_ms(t->engine->loop));
 }
 

@@ -556,6 +556,26 @@ static void test_claim__may_change_and_peers_may_return(void **state)
 	sim_free(&s);
 }
 
+static void test_singly__one_request_at_a_time(void **state)
+{
+	static uint8_t part[PART];
+	struct sim s;
+
+	sim_init(&s, 3 * PART);
+	metaxfer_add_peer(s.x, 1, s.size);
+	metaxfer_ask_singly(s.x, 1);
+	metaxfer_ask_singly(s.x, 99); /* nobody */
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(metaxfer_next(s.x, 1, s.now_ms), i);
+		assert_int_equal(metaxfer_next(s.x, 1, s.now_ms), -1);
+		memcpy(part, s.info + i * PART, PART);
+		assert_int_equal(metaxfer_on_data(s.x, 1, (uint32_t)i, s.size,
+						  (struct span){ part, PART }),
+				 i < 2 ? METAXFER_MORE : METAXFER_DONE);
+	}
+	sim_free(&s);
+}
+
 static void test_memory__follows_arrival_not_claims(void **state)
 {
 	struct sim s;
@@ -659,6 +679,7 @@ int main(void)
 			test_reject__others_are_asked_at_once_and_it_rests),
 		cmocka_unit_test(test_unasked__data_is_ignored),
 		cmocka_unit_test(test_claim__may_change_and_peers_may_return),
+		cmocka_unit_test(test_singly__one_request_at_a_time),
 		cmocka_unit_test(test_memory__follows_arrival_not_claims),
 		cmocka_unit_test(
 			test_memory__is_capped_and_the_honest_get_their_turn),
