@@ -11,7 +11,7 @@ import threading
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from harness import case, check, main, same, until
 from torrent import MIB, Torrent, bdecode, bencode, random_file
-from weir import WEIRCTL, WEIRFS, Mount, World, mounted, need_command
+from weir import WEIRCTL, WEIRFS, Mount, World, mounted
 
 
 def fails(box, argv, *patterns, status=1):
@@ -43,7 +43,6 @@ def edited(box, edit, name="edited.torrent"):
 
 @case("not a torrent")
 def no_torrent(box):
-    need_command(box, "info")
     point, bad = box.mkdir("mnt"), box.write("x.torrent", "<html>404</html>")
     fails(box, [WEIRFS, bad, point, *options(box)], "x.torrent", "torrent")
     fails(box, [WEIRCTL, "info", bad], "torrent")
@@ -64,7 +63,6 @@ REFUSED = {
 
 
 def refused(box, edit, word):
-    need_command(box, "info")
     bad, point = edited(box, edit), box.mkdir("mnt")
     fails(box, [WEIRCTL, "info", bad], word)
     fails(box, [WEIRFS, bad, point, *options(box)], word)

@@ -188,6 +188,17 @@ def xattrs(box):
             pass
 
 
+@case("user.weirfs.prefetch fetches without a reader")
+def prefetch(box):
+    w = World(box, gives=1 << 30)
+    os.setxattr(w.path, "user.weirfs.prefetch", b"1048576,524288")
+    until(lambda: w.mount.status("file.bin")["have_bytes"] >= 524288, 10,
+          "it is here")
+    w.peer.close()
+    same(Reader(box, w.path, MIB, 524288).opened().result(),
+         "ok " + w.sha(MIB, 524288), "the bytes")
+
+
 @case("user.weirfs.fill=torrent fetches all of it, and so does -o fill")
 def fill(box):
     w = World(box, gives=1 << 30)

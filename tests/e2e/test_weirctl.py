@@ -12,7 +12,7 @@ from clients import PY, leech_libtorrent, need_libtorrent, wait_seeding
 from harness import HOSTS, LIB, case, check, main, need, same, until
 from stubpeer import StubPeer
 from torrent import (MIB, Torrent, bdecode, random_file, random_tree, sha256)
-from weir import WEIRCTL, need_command, weirctl
+from weir import WEIRCTL, weirctl
 
 
 def info(box, source):
@@ -30,7 +30,6 @@ def start_seed(box, t, folder=None, *more):
 
 @case("make: other people's tools agree on every byte")
 def make(box):
-    need_command(box, "make")
     path = random_file(box.path("src/file.bin"), 5 * MIB + 77)
     tree = random_tree(box.path("src/tree"), 100)
     for src in (path, tree):
@@ -56,7 +55,6 @@ def make(box):
 
 @case("make twice gives the same infohash")
 def deterministic(box):
-    need_command(box, "make")
     tree = random_tree(box.path("src/tree"), 50)
     hashes = set()
     for name in ("a", "b"):
@@ -68,7 +66,6 @@ def deterministic(box):
 
 @case("make leaves nothing behind when it fails")
 def make_fails(box):
-    need_command(box, "make")
     out = box.path("x.torrent")
     weirctl(box, "make", box.path("none"), "-o", out, "--v1", status=1)
     check(not os.path.exists(out), "no half-written torrent")
@@ -76,7 +73,6 @@ def make_fails(box):
 
 @case("info --json has all keys, of v1, v2 and hybrid torrents and magnets")
 def info_json(box):
-    need_command(box, "info")
     need_libtorrent()
     tree = random_tree(box.path("src/tree"), 20)
     for kind in ("v1", "v2", "hybrid"):
@@ -101,7 +97,6 @@ def info_json(box):
 
 @case("check tells good data from bad, and what is bad")
 def check_data(box):
-    need_command(box, "check")
     path = random_file(box.path("src/file.bin"), 2 * MIB)
     t = Torrent(path, box.path("t.torrent"), 65536)
     weirctl(box, "check", t.path, "--data", box.path("src"))

@@ -16,8 +16,8 @@ LIMIT = 600 if LONG else 90
 
 
 def content(box, kind):
-    if kind == "tree":
-        return random_tree(box.path("src/tree"), 300)
+    if kind == "tree":  # transmission makes no empty files
+        return random_tree(box.path("src/tree"), 300, has_empty=False)
     return random_file(box.path("src/file.bin"), SIZE + 999)
 
 

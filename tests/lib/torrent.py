@@ -63,12 +63,14 @@ def random_file(path, size, seed=1):
     return path
 
 
-def random_tree(path, files=1000, seed=2, biggest=17):
+def random_tree(path, files=1000, seed=2, biggest=17, has_empty=True):
     """Folders two deep; sizes 0 to 2**BIGGEST, most of them small, some empty;
     names with spaces and umlauts."""
     rnd = random.Random(seed)
     for n in range(files):
-        size = 0 if n % 50 == 7 else int(2 ** rnd.uniform(3, biggest))
+        size = int(2 ** rnd.uniform(3, biggest))
+        if has_empty and n % 50 == 7:
+            size = 0
         where = os.path.join(path, f"d{n % 12:02}", f"größe {n % 5}")
         os.makedirs(where, exist_ok=True)
         with open(os.path.join(where, f"f {n:04}.dat"), "wb") as f:

@@ -29,12 +29,6 @@ def mounted(point):
         return any(line.split()[1] == point for line in f)
 
 
-def need_command(box, name):
-    """Skips the case where weirctl has no command NAME."""
-    if f"\n  {name} " not in box.run([WEIRCTL, "--help"]).stdout:
-        raise Skip(f"weirctl has no command {name}")
-
-
 def weirctl(box, *args, seconds=60, status=0):
     return box.run([WEIRCTL, *args], seconds=seconds, status=status)
 
