@@ -161,7 +161,8 @@ static void on_removed(struct session_listener *l, struct entry *e)
 
 /* ---- mounting ---- */
 
-static void fuse_says(enum fuse_log_level level, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void
+fuse_says(enum fuse_log_level level, const char *format, va_list ap)
 {
 	char line[512];
 
