@@ -70,6 +70,7 @@ struct incoming *incoming_new(struct mount *m, const char *name)
 	buf_init(&in->data, LIMIT_TORRENT_FILE_BYTES);
 	list_init(&in->waiting);
 	timer_init(&in->expiry, m->s->loop, on_expiry);
+	timer_set_ms(&in->expiry, LINGER_MS); /* stopped by who opens it */
 	list_push_back(&m->incoming, &in->node);
 	return in;
 }
@@ -213,7 +214,8 @@ void incoming_flush(struct incoming *in, fuse_req_t req)
 {
 	struct waiting *w;
 
-	if (!in->is_asked && (!in->is_changed || !in->data.len)) {
+	if (!in->is_asked &&
+	    (!in->is_changed || !in->data.len || in->is_unlinked)) {
 		fuse_reply_err(req, 0);
 		return;
 	}
@@ -231,7 +233,7 @@ void incoming_on_release(struct incoming *in)
 	if (--in->num_handles)
 		return;
 	if (in->is_changed && in->data.len && !in->is_asked &&
-	    !in->m->is_stopping)
+	    !in->is_unlinked && !in->m->is_stopping)
 		ask_session(in); /* mmap or a killed writer: no flush since */
 	else if (!in->name && !in->is_asked)
 		incoming_remove(in);
@@ -251,6 +253,7 @@ void incoming_remove(struct incoming *in)
 	if (in->num_handles) {
 		free(in->name);
 		in->name = NULL;
+		in->is_unlinked = true;
 		return;
 	}
 	answer_waiting(in, ESHUTDOWN);

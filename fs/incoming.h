@@ -14,6 +14,7 @@ struct incoming {
 	unsigned num_handles;
 	bool is_changed;     /* since it was last handed to the session */
 	bool is_asked;       /* the session has not answered */
+	bool is_unlinked;    /* only its writer still knows it */
 	int64_t added_id;    /* the torrent it became, or 0 */
 	struct list waiting; /* flushes that wait for the answer */
 	struct timer expiry;

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "fs/control.h"
@@ -41,6 +42,7 @@ struct program {
 	int64_t single_id;
 	struct event on_term, on_int, on_hup;
 	struct timer hard_stop;
+	int64_t stopping_ms; /* when it began */
 	struct task start;
 };
 
@@ -301,6 +303,7 @@ static void stop(struct program *p)
 	if (p->is_stopping)
 		return;
 	p->is_stopping = true;
+	p->stopping_ms = clock_now_ms();
 	timer_set_ms(&p->hard_stop, HARD_STOP_MS);
 	control_close(p->control);
 	p->control = NULL;
@@ -389,6 +392,7 @@ static int run(struct program *p)
 {
 	static const struct session_config config = { 0 };
 	char why[SESSION_WHY_SIZE];
+	int64_t left;
 	int r = session_open(&p->opts, &config, &p->s, why);
 
 	if (r < 0) {
@@ -409,10 +413,10 @@ static int run(struct program *p)
 	event_del(&p->on_term);
 	event_del(&p->on_int);
 	event_del(&p->on_hup);
-	/* The hard stop stays armed no more: without the loop nothing fires;
-	 * an alarm takes over. */
+	/* Without the loop no timer fires: an alarm takes over. */
 	timer_stop(&p->hard_stop);
-	(void)alarm(HARD_STOP_MS / 1000);
+	left = HARD_STOP_MS - (clock_now_ms() - p->stopping_ms);
+	(void)alarm(left > 1000 ? (unsigned)(left / 1000) : 1);
 	session_close(p->s);
 	mount_free(p->m);
 	return p->has_failed ? EXIT_FAILED : 0;
