@@ -10,13 +10,6 @@
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 
-static struct addr local(uint8_t last, uint16_t port)
-{
-	return (struct addr){ .family = 4,
-			      .ip = { 127, 0, 0, last },
-			      .port = port };
-}
-
 static void start(struct raw *w, struct rig *r)
 {
 	memset(w, 0, sizeof(*w));
@@ -32,17 +25,16 @@ static void set_nonblocking(int fd)
 
 void raw_connect(struct raw *w, struct node *n, uint8_t from)
 {
-	struct addr to = local(1, engine_port(n->engine)), me = local(from, 0);
+	struct addr to = rig_local(1, engine_port(n->engine)),
+		    me = rig_local(from ? from : 1, 0);
 	struct sockaddr_storage ss;
 	socklen_t len;
 
 	start(w, n->rig);
 	w->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	CHECK(w->fd >= 0);
-	if (from) {
-		len = addr_to_sockaddr(&me, &ss);
-		CHECK(!bind(w->fd, (struct sockaddr *)&ss, len));
-	}
+	len = addr_to_sockaddr(&me, &ss);
+	CHECK(!bind(w->fd, (struct sockaddr *)&ss, len));
 	len = addr_to_sockaddr(&to, &ss);
 	/* The listening queue answers: no loop is needed. */
 	CHECK(!connect(w->fd, (struct sockaddr *)&ss, len));
@@ -51,7 +43,7 @@ void raw_connect(struct raw *w, struct node *n, uint8_t from)
 
 void raw_listen(struct raw *w, struct rig *r)
 {
-	struct addr me = local(1, 0);
+	struct addr me = rig_local(1, 0);
 	struct sockaddr_storage ss;
 	socklen_t len = addr_to_sockaddr(&me, &ss);
 
@@ -84,7 +76,7 @@ void raw_accept(struct raw *w)
 
 void raw_invite(struct raw *w, struct node *n)
 {
-	struct addr a = local(1, w->port);
+	struct addr a = rig_local(1, w->port);
 
 	torrent_add_peer(n->torrent, &a, ORIGIN_USER);
 	raw_accept(w);

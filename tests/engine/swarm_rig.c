@@ -4,12 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/bencode.h"
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 #include "engine/base/random.h"
 #include "engine/base/sha.h"
+
+struct addr rig_local(uint8_t last, uint16_t port)
+{
+	unsigned pid = (unsigned)getpid();
+
+	return (struct addr){ .family = 4,
+			      .ip = { 127, (uint8_t)(1 + pid / 250 % 250),
+				      (uint8_t)(pid % 250), last },
+			      .port = port };
+}
 
 void rig_start(struct rig *r)
 {
@@ -127,7 +138,7 @@ void node_start(struct node *n, struct rig *r, const char *folder,
 
 	memset(n, 0, sizeof(*n));
 	n->rig = r;
-	addr_parse("127.0.0.1", 0, &c.bind4);
+	c.bind4 = rig_local(1, 0);
 	c.data_dir = n->data_dir = mem_printf("%s/%s", r->dir, folder);
 	if (has_state) {
 		dir = mem_printf("%s/%s.state", r->dir, folder);
@@ -154,7 +165,7 @@ void node_connect(struct node *n, struct node *to)
 {
 	struct addr a;
 
-	addr_parse("127.0.0.1", engine_port(to->engine), &a);
+	a = rig_local(1, engine_port(to->engine));
 	torrent_add_peer(n->torrent, &a, ORIGIN_USER);
 }
 

@@ -19,6 +19,10 @@ struct node { /* one engine */
 	bool is_complete, has_stopped;
 };
 
+/* LAST in a subnet of 127/8 that is this process's own; engines bind 1. Tests
+ * that run side by side must not meet each other's peers on a port that changed
+ * hands. */
+struct addr rig_local(uint8_t last, uint16_t port);
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
 

@@ -57,7 +57,7 @@ static struct candidate *candidate_of(const struct raw *w)
 {
 	struct addr a;
 
-	addr_parse("127.0.0.1", w->port, &a);
+	a = rig_local(1, w->port);
 	return swarm_find(node.torrent->swarm, &a);
 }
 
@@ -143,7 +143,7 @@ static void test_ourselves__are_dialled_once(void **state)
 	struct addr me;
 	struct candidate *c;
 
-	addr_parse("127.0.0.1", engine_port(node.engine), &me);
+	me = rig_local(1, engine_port(node.engine));
 	torrent_add_peer(node.torrent, &me, ORIGIN_USER);
 	rig_run(&rig, 300);
 	c = swarm_find(node.torrent->swarm, &me);
