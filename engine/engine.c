@@ -19,7 +19,7 @@
 #define HALF_OPEN_KEPT 10 /* half-open connects, for readers that wait */
 #define BUFFERS_KEPT   (32u << 20)
 #define PEERID_PREFIX  "-WF0100-" /* BEP 20 */
-#define STOP_LIMIT_MS  4000       /* for saving, when the process ends */
+#define STOP_LIMIT_MS  3000       /* for saving, when the process ends */
 
 struct buffer { /* in the first bytes of a free piece buffer */
 	struct buffer *next;
@@ -165,16 +165,47 @@ const struct peerid *engine_peerid(const struct engine *e)
 
 /* --- stop --- */
 
-static void finish_stop(struct engine *e)
+bool engine_is_stuck(const struct engine *e)
+{
+	list_foreach(t, &e->torrents, struct torrent, node) {
+		if (!t->is_finished || !torrent_is_idle(t))
+			return true;
+	}
+	return !list_is_empty(&e->leaving) || e->num_saving;
+}
+
+static void report_stuck(struct engine *e)
+{
+	list_foreach(t, &e->torrents, struct torrent, node) {
+		if (!t->is_finished || !torrent_is_idle(t))
+			log_error("the disk does not answer: what %s got of "
+				  "late is not saved",
+				  t->name);
+	}
+	if (e->num_saving)
+		log_error("the disk does not answer: torrents that came or "
+			  "went of late are not saved");
+}
+
+/* The last save of a torrent waits for its other jobs: they may still write. */
+static void finish_stop(struct engine *e, int64_t now_ms)
 {
 	void (*stopped)(void *arg) = e->stopped;
 
 	list_foreach(t, &e->torrents, struct torrent, node) {
-		if (!torrent_is_idle(t))
-			return;
+		if (t->is_finished || !torrent_is_idle(t))
+			continue;
+		t->is_finished = true;
+		if (t->mi)
+			resume_finish(t, t->was_ready);
 	}
-	if (!list_is_empty(&e->leaving) || !stopped)
+	if (!stopped)
 		return;
+	if (engine_is_stuck(e)) {
+		if (now_ms - e->stop_ms < STOP_LIMIT_MS)
+			return;
+		report_stuck(e);
+	}
 	e->stopped = NULL;
 	stopped(e->stopped_arg);
 }
@@ -185,18 +216,26 @@ void engine_stop(struct engine *e, void (*done)(void *arg), void *arg)
 	e->is_stopping = true;
 	e->stopped = done;
 	e->stopped_arg = arg;
+	e->stop_ms = loop_now_ms(e->loop);
 	for (int i = 0; i < 2; i++) {
 		listener_close(e->listeners[i]);
 		e->listeners[i] = NULL;
 	}
 	list_foreach_safe(p, &e->strangers, struct peer, node)
 		peer_close(p, "stopping");
-	list_foreach(t, &e->torrents, struct torrent, node) {
+	list_foreach_safe(t, &e->torrents, struct torrent, node)
 		torrent_close(t);
-		if (t->mi)
-			resume_save(t, true, NULL);
-	}
 	engine_wake(e);
+}
+
+void engine_abandon(struct engine *e)
+{
+	if (e->is_stopping)
+		return;
+	e->is_stopping = true;
+	timer_stop(&e->tick);
+	list_foreach_safe(t, &e->torrents, struct torrent, node)
+		torrent_close(t);
 }
 
 void engine_free(struct engine *e)
@@ -353,5 +392,5 @@ static void on_tick(struct timer *timer)
 	timer_set_ms(&e->tick,
 		     is_urgent || e->is_stopping ? TICK_SOON_MS : TICK_MS);
 	if (e->is_stopping)
-		finish_stop(e);
+		finish_stop(e, now); /* which may end in engine_free */
 }

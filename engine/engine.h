@@ -65,8 +65,17 @@ void engine_add_source(struct engine *e, struct peersource *source);
 /* Main thread, before the loop runs: torrents of the last run. */
 int engine_load(struct engine *e);
 /* Ends wants (-ESHUTDOWN), closes peers, says goodbye to sources, saves. DONE
- * when everything is on disk; then engine_free. */
+ * when everything is on disk; then engine_free. When the disk does not answer,
+ * DONE comes all the same after 3 s, the log says what is not saved, and
+ * engine_is_stuck is true until it answers. The process had better end then:
+ * workers_free would wait. */
 void engine_stop(struct engine *e, void (*done)(void *arg), void *arg);
+bool engine_is_stuck(const struct engine *e);
+/* In place of engine_stop, when the process could not start: nothing is saved,
+ * and jobs that come back begin no others. Then workers_free, what is left on
+ * the loop, engine_free. Harmless after engine_stop. */
+void engine_abandon(struct engine *e);
+/* Not while it is stuck. */
 void engine_free(struct engine *e);
 
 uint16_t engine_port(const struct engine *e);

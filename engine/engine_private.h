@@ -48,7 +48,10 @@ struct engine {
 	struct buffer *buffers; /* free piece buffers, kept for reuse */
 	size_t buffer_bytes;    /* of them */
 
+	unsigned num_saving; /* rows that the state was given, adds and
+			      * removals, not yet durable */
 	bool is_stopping;
+	int64_t stop_ms; /* when that began */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 };

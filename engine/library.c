@@ -74,6 +74,7 @@ static void leave(struct engine *e, struct torrent *t)
 
 /* An add that waits for the disk, to tell whoever asked. */
 struct saving {
+	struct engine *engine;
 	void (*saved)(void *arg, int r);
 	void *arg;
 };
@@ -82,9 +83,22 @@ static void on_put(void *arg, int r, int64_t id)
 {
 	struct saving *s = arg;
 
+	s->engine->num_saving--;
 	if (s->saved)
 		s->saved(s->arg, r);
 	free(s);
+}
+
+static struct saving *saving_new(struct engine *e,
+				 void (*saved)(void *arg, int r), void *arg)
+{
+	struct saving *s = mem_alloc(sizeof(*s));
+
+	s->engine = e;
+	s->saved = saved;
+	s->arg = arg;
+	e->num_saving++;
+	return s;
 }
 
 static void put_row(struct engine *e, struct torrent *t,
@@ -105,9 +119,7 @@ static void put_row(struct engine *e, struct torrent *t,
 			saved(arg, 0);
 		return;
 	}
-	s = mem_alloc(sizeof(*s));
-	s->saved = saved;
-	s->arg = arg;
+	s = saving_new(e, saved, arg);
 	buf_init(&b, 0);
 	if (t->mi)
 		metainfo_write(t->mi, &b);
@@ -158,11 +170,15 @@ int engine_add_metainfo(struct engine *e, struct metainfo *mi,
 		return -EOPNOTSUPP;
 	}
 	*out = t;
+	if (e->is_stopping) {
+		metainfo_free(mi);
+		return -ESHUTDOWN;
+	}
 	if (t)
 		return add_again(t, mi, saved, arg);
-	if (e->num_torrents >= LIMIT_TORRENTS || e->is_stopping) {
+	if (e->num_torrents >= LIMIT_TORRENTS) {
 		metainfo_free(mi);
-		return e->is_stopping ? -ESHUTDOWN : -E2BIG;
+		return -E2BIG;
 	}
 	*out = t = torrent_new(e, &mi->infohash);
 	t->id = new_id(e);
@@ -364,7 +380,8 @@ void engine_remove(struct engine *e, struct torrent *t, bool delete)
 	/* Data goes when no write is under way any more. */
 	t->delete_data = delete &&t->store && !e->config.is_read_only;
 	if (e->state)
-		state_remove(e->state, t->id, &t->infohash, NULL, NULL);
+		state_remove(e->state, t->id, &t->infohash, on_put,
+			     saving_new(e, NULL, NULL));
 	engine_wake(e);
 }
 

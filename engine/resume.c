@@ -4,12 +4,16 @@
  * the bits of that moment are copied, the files synced, and the copy committed.
  * A committed bit so always stands on synced bytes. Before a session's first
  * write the row is marked dirty. A clean stop commits the bits with the stamps
- * of the files, and takes the mark away.
+ * of the files, and takes the mark away; it comes after the last write, and
+ * only if all that is on disk was looked at. A stop in the middle of that look
+ * leaves the row dirty, and one before the bits were even loaded leaves it as
+ * it is. So does a session in which nothing changed.
  *
  * Reading. After a clean stop the bits count for every file whose stamp is the
  * same; pieces of other files are hashed. After an unclean one the stamps say
- * nothing: the bits count where the files are long enough, and pieces without
- * a bit whose bytes are on disk, those of the open batch, are hashed. */
+ * little: the bits count where the file is the same one (inode) and as long as
+ * it should be, and pieces without a bit whose bytes are on disk, those of the
+ * open batch, are hashed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,16 +25,16 @@
 struct resume {
 	struct job job; /* the sync under way */
 	struct torrent *torrent;
-	bool is_out, is_again, is_final;
+	bool is_loaded; /* the bits of the last run are known, or that there
+			 * are none */
+	bool is_out, is_again;
 	bool is_marked_dirty, has_made_empty, makes_empty;
 	bool is_clean; /* row and stamps on record still say the truth */
 	uint64_t unsynced_bytes;
 	int64_t unsynced_since_ms;
-	bool has_lost; /* a bit was taken away since the last commit */
 	uint8_t *have; /* owned; bits of the moment the sync began */
-	struct store_stamp *stamps; /* owned; final only */
+	struct store_stamp *stamps; /* owned; of a clean stop only */
 	int r;
-	void (*done)(struct torrent *t);
 };
 
 /* --- writing --- */
@@ -59,24 +63,23 @@ static void sync_run(struct job *job)
 static void save_ended(struct torrent *t, int r)
 {
 	struct resume *s = t->resume;
-	void (*done)(struct torrent * t) = s->done;
+	bool is_again = s->is_again;
 
 	free(s->have);
 	free(s->stamps);
 	s->have = NULL;
 	s->stamps = NULL;
-	s->is_out = false;
+	s->is_out = s->is_again = false;
 	t->jobs_out--;
-	if (r)
+	if (r) {
+		/* The bytes or bits are not safe: the record stays as it is,
+		 * and the next round tries again. */
 		log_warn("state of %s is not saved: %s", t->name, strerror(-r));
-	if (s->is_again) {
-		s->is_again = false;
-		resume_save(t, s->is_final, done);
-		return;
+		s->unsynced_bytes++;
+		s->unsynced_since_ms = loop_now_ms(t->engine->loop);
+	} else if (is_again && !t->is_closing) {
+		resume_save(t);
 	}
-	s->done = NULL;
-	if (done)
-		done(t);
 }
 
 static void put_done(void *arg, int r, int64_t id)
@@ -114,10 +117,7 @@ static void sync_done(struct job *job)
 	struct torrent *t = s->torrent;
 
 	if (s->r) {
-		/* The bytes are not safe: their bits stay as they are on disk,
-		 * and the next round tries again. */
 		torrent_set_error(t, s->r, "syncing");
-		s->unsynced_bytes++;
 		save_ended(t, s->r);
 		return;
 	}
@@ -126,31 +126,16 @@ static void sync_done(struct job *job)
 	commit(t);
 }
 
-void resume_save(struct torrent *t, bool final, void (*done)(struct torrent *t))
+static void save(struct torrent *t, bool is_clean)
 {
-	struct resume *s = resume_get(t);
+	struct resume *s = t->resume;
 
-	if (done)
-		s->done = done;
-	s->is_final |= final;
-	if (s->is_out) {
-		s->is_again = true;
-		return;
-	}
-	if (s->is_final && s->is_clean && !t->session_up && !t->session_down) {
-		s->done = NULL;
-		if (done)
-			done(t);
-		return;
-	}
 	s->unsynced_bytes = 0;
-	s->unsynced_since_ms = 0;
-	s->has_lost = false;
 	s->r = 0;
 	s->is_out = true;
 	t->jobs_out++;
 	s->have = mem_dup(t->have.bytes, bitfield_size(&t->have));
-	if (s->is_final)
+	if (is_clean)
 		s->stamps =
 			mem_alloc_array(t->mi->num_files, sizeof(*s->stamps));
 	s->makes_empty = torrent_is_complete(t) && !s->has_made_empty &&
@@ -160,19 +145,41 @@ void resume_save(struct torrent *t, bool final, void (*done)(struct torrent *t))
 	worker_submit(t->engine->workers, LANE_DISK, &s->job);
 }
 
+void resume_save(struct torrent *t)
+{
+	struct resume *s = resume_get(t);
+
+	if (s->is_out)
+		s->is_again = true;
+	else if (!s->is_clean)
+		save(t, false);
+}
+
+void resume_finish(struct torrent *t, bool is_sure)
+{
+	struct resume *s = t->resume;
+	bool is_moved = t->session_up || t->session_down;
+
+	CHECK(!t->jobs_out);
+	if (s && s->is_loaded && (!s->is_clean || (is_sure && is_moved)))
+		save(t, is_sure);
+}
+
 static void note_change(struct torrent *t, uint64_t bytes)
 {
 	struct resume *s = resume_get(t);
 
 	if (!s->is_marked_dirty && t->engine->state)
 		state_mark_dirty(t->engine->state, t->id, NULL, NULL);
+	/* The mark that is not durable yet is before the bits in the queue. */
 	s->is_marked_dirty = true;
 	s->is_clean = false;
 	if (!s->unsynced_bytes)
 		s->unsynced_since_ms = loop_now_ms(t->engine->loop);
 	s->unsynced_bytes += bytes;
-	if (s->unsynced_bytes >= LIMIT_SYNC_BYTES && !s->is_out)
-		resume_save(t, false, NULL);
+	if (s->unsynced_bytes >= LIMIT_SYNC_BYTES && !s->is_out &&
+	    !t->is_closing)
+		resume_save(t);
 }
 
 void resume_on_written(struct torrent *t, uint32_t piece)
@@ -191,14 +198,7 @@ void resume_tick(struct torrent *t, int64_t now_ms)
 
 	if (s && s->unsynced_bytes && !s->is_out &&
 	    now_ms - s->unsynced_since_ms >= LIMIT_SYNC_MS)
-		resume_save(t, false, NULL);
-}
-
-bool resume_is_saved(const struct torrent *t)
-{
-	const struct resume *s = t->resume;
-
-	return !s || (!s->is_out && !s->unsynced_bytes);
+		resume_save(t);
 }
 
 void resume_free(struct torrent *t)
@@ -239,8 +239,10 @@ static bool is_unchanged(const struct load_job *j, uint32_t file)
 		return true;
 	if (now->size < 0 || (uint64_t)now->size != f->length)
 		return false;
-	return j->was_dirty ||
-	       (j->then && !memcmp(&j->then[file], now, sizeof(*now)));
+	if (j->was_dirty)
+		return !j->then || j->then[file].size < 0 ||
+		       j->then[file].ino == now->ino;
+	return j->then && !memcmp(&j->then[file], now, sizeof(*now));
 }
 
 /* Takes away the bits of every piece that touches FILE. True: there were. */
@@ -267,41 +269,64 @@ static enum check_which which_to_check(const struct torrent *t)
 	return t->engine->config.is_read_only ? CHECK_ALL : CHECK_ALLOCATED;
 }
 
+/* True: something is on disk that was not there, or not so, when the bits were
+ * saved. A file that has no bits may have come back with its disk. */
+static bool doubt_changed(const struct load_job *j, struct bitfield *have)
+{
+	struct torrent *t = j->torrent;
+	bool any = false;
+
+	for (uint32_t i = 0; i < t->mi->num_files; i++) {
+		if (is_unchanged(j, i))
+			continue;
+		if (!doubt_file(t, have, i) && j->now[i].size < 0)
+			continue;
+		log_info("file %s of %s changed since the last run: hashing it",
+			 t->mi->files[i].path, t->name);
+		any = true;
+	}
+	return any;
+}
+
+static void load_free(struct load_job *j)
+{
+	free(j->have);
+	free(j->then);
+	free(j->now);
+	free(j);
+}
+
 static void load_done(struct job *job)
 {
 	struct load_job *j = container_of(job, struct load_job, job);
 	struct torrent *t = j->torrent;
 	struct bitfield have;
-	bool any = false;
+	bool any;
 
 	t->jobs_out--;
+	if (t->is_closing) {
+		load_free(j);
+		return;
+	}
 	bitfield_init(&have, t->mi->layout.num_pieces);
 	(void)bitfield_load(&have, j->have, bitfield_size(&have));
-	for (uint32_t i = 0; i < t->mi->num_files; i++) {
-		if (!is_unchanged(j, i) && doubt_file(t, &have, i)) {
-			log_info("file %s of %s changed since the last run: "
-				 "hashing it",
-				 t->mi->files[i].path, t->name);
-			any = true;
-		}
-	}
+	any = doubt_changed(j, &have);
 	for (uint32_t i = 0; i < have.num_bits; i++) {
 		if (bitfield_has(&have, i))
 			torrent_set_piece(t, i, true);
 	}
 	list_foreach_safe(p, &t->peers, struct peer, node)
 		peer_tell_all(p);
+	t->resume->is_loaded = true;
 	t->resume->is_marked_dirty = j->was_dirty;
 	t->resume->is_clean = !any && !j->was_dirty && j->then;
-	if (!t->is_closing && (any || j->was_dirty))
-		check_start(t, which_to_check(t));
-	else if (!t->is_closing)
-		torrent_on_checked(t);
+	any |= j->was_dirty;
 	bitfield_release(&have);
-	free(j->have);
-	free(j->then);
-	free(j->now);
-	free(j);
+	load_free(j);
+	if (any)
+		check_start(t, which_to_check(t));
+	else
+		torrent_on_checked(t);
 }
 
 void resume_start(struct torrent *t, const struct state_torrent *left)
@@ -311,6 +336,7 @@ void resume_start(struct torrent *t, const struct state_torrent *left)
 
 	resume_get(t);
 	if (!left || !left->have || left->have_len != size) {
+		t->resume->is_loaded = true;
 		check_start(t, which_to_check(t));
 		return;
 	}

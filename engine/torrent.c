@@ -194,7 +194,7 @@ static void check_complete(struct torrent *t)
 		if (s->job && s->source->ops->on_complete && t->session_down)
 			s->source->ops->on_complete(s->job);
 	}
-	resume_save(t, false, NULL);
+	resume_save(t);
 	engine_on_event_complete(t->engine, t);
 }
 
@@ -219,6 +219,7 @@ void torrent_close(struct torrent *t)
 	if (t->is_closing)
 		return;
 	t->is_closing = true;
+	t->was_ready = t->is_ready;
 	t->is_ready = false;
 	if (t->sched)
 		sched_fail_all(t->sched, -ESHUTDOWN);

@@ -47,6 +47,8 @@ struct torrent {
 	char *magnet; /* owned; as given, or NULL */
 	int64_t added_s;
 	bool is_closing, is_ready, was_complete;
+	bool was_ready;   /* when it was closed */
+	bool is_finished; /* its last save has begun */
 	bool delete_data; /* once no job is out */
 
 	struct metainfo *mi;   /* owned; NULL before metadata */
@@ -150,8 +152,8 @@ void resume_start(struct torrent *t, const struct state_torrent *left);
 void resume_on_written(struct torrent *t, uint32_t piece); /* have was set */
 void resume_on_lost(struct torrent *t); /* a have bit was taken away */
 void resume_tick(struct torrent *t, int64_t now_ms);
-/* Syncs and saves now. FINAL: with stamps, as clean; then DONE. */
-void resume_save(struct torrent *t, bool final,
-		 void (*done)(struct torrent *t));
-bool resume_is_saved(const struct torrent *t); /* nothing unsynced */
+void resume_save(struct torrent *t); /* syncs and saves now */
+/* The last save, when no job is out any more. IS_SURE: all that is on disk was
+ * looked at, so that the row can be called clean. */
+void resume_finish(struct torrent *t, bool is_sure);
 void resume_free(struct torrent *t);

@@ -335,6 +335,7 @@ static void on_engine_stopped(void *arg)
 {
 	struct session *s = arg;
 
+	s->is_late = engine_is_stuck(s->engine);
 	tracker_client_drain(s->trackers, on_goodbyes_said, s);
 }
 
@@ -371,6 +372,8 @@ void session_close(struct session *s)
 	timer_stop(&s->stop_timer);
 	list_foreach_safe(l, &s->lookups, struct lookup, node)
 		lookup_free(l);
+	if (s->engine)
+		engine_abandon(s->engine);
 	workers_free(s->workers);
 	if (s->loop)
 		loop_run_once(s->loop, 0); /* what the workers left */

@@ -29,17 +29,27 @@ void rig_start(struct rig *r)
 	snprintf(r->dir, sizeof(r->dir), "%.40s/weirfs-XXXXXX",
 		 tmp ? tmp : "/tmp");
 	CHECK(mkdtemp(r->dir));
+	rig_open(r);
+}
+
+void rig_open(struct rig *r)
+{
 	r->loop = loop_new();
 	r->workers = workers_new(r->loop);
 	CHECK(r->loop && r->workers);
+}
+
+void rig_close(struct rig *r)
+{
+	workers_free(r->workers);
+	loop_free(r->loop);
 }
 
 void rig_end(struct rig *r)
 {
 	char *cmd = mem_printf("rm -rf '%s'", r->dir);
 
-	workers_free(r->workers);
-	loop_free(r->loop);
+	rig_close(r);
 	CHECK(!system(cmd));
 	free(cmd);
 }
@@ -169,15 +179,20 @@ void node_connect(struct node *n, struct node *to)
 	torrent_add_peer(n->torrent, &a, ORIGIN_USER);
 }
 
-static void on_stopped(void *arg)
+void node_on_stopped(void *arg)
 {
 	((struct node *)arg)->has_stopped = true;
 }
 
 void node_stop(struct node *n)
 {
-	engine_stop(n->engine, on_stopped, n);
+	engine_stop(n->engine, node_on_stopped, n);
 	CHECK(rig_until(n->rig, &n->has_stopped, 10000));
+	node_end(n);
+}
+
+void node_end(struct node *n)
+{
 	engine_free(n->engine);
 	free(n->data_dir);
 	if (n->state)

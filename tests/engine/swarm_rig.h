@@ -25,6 +25,9 @@ struct node { /* one engine */
 struct addr rig_local(uint8_t last, uint16_t port);
 void rig_start(struct rig *r);
 void rig_end(struct rig *r);
+/* Without the scratch folder: for a process that forks. */
+void rig_open(struct rig *r);
+void rig_close(struct rig *r);
 
 /* LEN bytes of NAME in DIR/FOLDER, from a generator seeded with SEED. */
 void rig_make_file(struct rig *r, const char *folder, const char *name,
@@ -40,6 +43,9 @@ void node_add(struct node *n, struct metainfo *mi);
 void node_connect(struct node *n, struct node *to);
 /* As a process would on SIGTERM. */
 void node_stop(struct node *n);
+/* The same in steps: engine_stop with this, then, once it has stopped, this. */
+void node_on_stopped(void *arg);
+void node_end(struct node *n);
 /* Runs the loop until *FLAG or MS have passed; returns *FLAG. */
 bool rig_until(struct rig *r, const bool *flag, int ms);
 bool rig_same(struct rig *r, const char *folder_a, const char *folder_b,

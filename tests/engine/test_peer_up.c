@@ -2,7 +2,6 @@
  * by a reject; nothing that is not verified leaves; floods cost little. */
 #include "tests/cmocka_all.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,7 +9,7 @@
 
 #include "engine/base/limits.h"
 #include "engine/engine_private.h"
-#include "tests/engine/raw_peer.h"
+#include "tests/engine/gate.h"
 #include "tests/engine/warp.h"
 
 #define MIB       (1u << 20)
@@ -22,43 +21,7 @@ static struct rig rig;
 static struct node node;
 static struct raw raw, many[NUM_PEERS];
 
-/* Workers that read from disk stand still while the gate is shut. */
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static struct job held[4];
-static int num_held;
-static bool is_shut;
-
-static void hold_run(struct job *job)
-{
-	pthread_mutex_lock(&gate);
-	pthread_mutex_unlock(&gate);
-}
-
-static void hold_done(struct job *job)
-{
-	num_held--;
-}
-
-static void shut_gate(void)
-{
-	pthread_mutex_lock(&gate);
-	is_shut = true;
-	for (int i = 0; i < 4; i++) {
-		held[i].run = hold_run;
-		held[i].done = hold_done;
-		worker_submit(rig.workers, LANE_DISK, &held[i]);
-		num_held++;
-	}
-}
-
-static void open_gate(void)
-{
-	if (is_shut)
-		pthread_mutex_unlock(&gate);
-	is_shut = false;
-	while (num_held)
-		rig_run(&rig, 10);
-}
+static struct gate gate;
 
 static int set_up(void **state)
 {
@@ -81,7 +44,7 @@ static void restart(void)
 
 static int tear_down(void **state)
 {
-	open_gate();
+	gate_open(&gate);
 	raw_close(&raw);
 	node_stop(&node);
 	rig_end(&rig);
@@ -188,14 +151,14 @@ static void test_cold_read__of_a_piece_that_is_lost(void **state)
 
 	restart();
 	meet_unchoked(RAW_FAST);
-	shut_gate();
+	gate_shut(&gate, &rig, LANE_DISK);
 	ask(3, 2);
 	ask(4, 2);
 	ask(3, 30);
 	rig_run(&rig, 100);
 	assert_int_equal(the_peer()->num_wished, 33); /* and one is read */
 	torrent_set_piece(node.torrent, 3, false);
-	open_gate();
+	gate_open(&gate);
 	raw_count(&raw, 300, n);
 	assert_int_equal(n[WIRE_PIECE], 2);
 	assert_int_equal(n[WIRE_REJECT], 32);
@@ -210,12 +173,12 @@ static void test_lost_piece__is_not_hashed_for_each_request(void **state)
 	restart();
 	rounds = node.torrent->check_rounds;
 	meet_unchoked(RAW_FAST);
-	shut_gate();
+	gate_shut(&gate, &rig, LANE_DISK);
 	ask(4, 1);
 	ask(3, 100);
 	rig_run(&rig, 50);
 	torrent_set_piece(node.torrent, 3, false);
-	open_gate();
+	gate_open(&gate);
 	raw_count(&raw, 300, n);
 	assert_int_equal(n[WIRE_REJECT], 100);
 	assert_int_equal(node.torrent->check_rounds, rounds);
@@ -238,9 +201,9 @@ static void test_check__goes_on_serving(void **state)
 	struct raw_msg m;
 
 	meet_unchoked(0);
-	shut_gate();
+	gate_shut(&gate, &rig, LANE_DISK);
 	node.torrent->is_ready = false;
-	open_gate();
+	gate_open(&gate);
 	ask(6, 1);
 	assert_true(raw_wait(&raw, WIRE_PIECE, &m, 1000));
 	node.torrent->is_ready = true;
