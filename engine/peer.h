@@ -93,6 +93,7 @@ struct peer {
 	size_t asked_from, asked_to, asked_cap;
 	int64_t block_ms; /* last block that came, or asking that began */
 	bool is_snubbed;
+	int64_t snubbed_ms;
 	uint8_t *staging; /* owned; a block that comes in parts */
 	bool is_expected; /* the block that is coming was asked for */
 	struct rate down;

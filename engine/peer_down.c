@@ -2,8 +2,9 @@
  *
  * Pipeline: as many blocks as it can send in one second and two round trips at
  * the rate it has shown, between 4 and what it allows (reqq); 64 before the
- * first second is over. A peer that owes blocks and has sent none for 20 s is
- * snubbed: its blocks go to others, and it gets one at a time.
+ * first second is over. A peer that owes blocks and has sent none for 20 s (8 s
+ * if it never sent one) is snubbed: its blocks go to others, it rests for 30 s
+ * if there are others, and then gets one at a time.
  *
  * Order: what readers demand (sched.h), then, if the torrent is to be filled,
  * rarest first, then the endgame. */
@@ -20,6 +21,8 @@
 #define DEPTH_MIN      4
 #define DEPTH_UNTOLD   250 /* for peers that do not tell reqq */
 #define TAKE_AT_ONCE   64
+#define SNUB_REST_MS   30000
+#define SNUB_FIRST_MS  8000 /* for a peer that never gave a block */
 #define SNUB_MS        20000
 #define LATE_MIN_MS    400
 #define RTT_EVERY_MS   1000
@@ -144,12 +147,27 @@ static size_t limited(struct peer *p, size_t blocks)
 	return room < blocks ? (size_t)room : blocks;
 }
 
+/* A snubbed peer holds what it is given: for a while nothing for it, if there
+ * is another to ask. Not for ever: it may be the only one that has a piece. */
+static bool is_outdone(const struct peer *p)
+{
+	if (!p->is_snubbed ||
+	    loop_now_ms(p->engine->loop) - p->snubbed_ms > SNUB_REST_MS)
+		return false;
+	list_foreach(q, &p->torrent->peers, struct peer, node) {
+		if (q != p && q->state == PEER_READY && !q->is_snubbed &&
+		    !q->is_choking_us && q->am_interested)
+			return true;
+	}
+	return false;
+}
+
 size_t peer_fill(struct peer *p, size_t max)
 {
 	size_t depth, total = 0;
 	struct buf b;
 
-	if (!may_ask(p))
+	if (!may_ask(p) || is_outdone(p))
 		return 0;
 	depth = pipeline_depth(p);
 	buf_init(&b, 0);
@@ -390,6 +408,7 @@ static void snub(struct peer *p)
 
 	log_debug("peer id=%u snubbed: asked=%zu", p->id, peer_num_asked(p));
 	p->is_snubbed = true;
+	p->snubbed_ms = loop_now_ms(p->engine->loop);
 	buf_init(&b, 0);
 	for (size_t i = p->asked_from; i < p->asked_to; i++) {
 		if (!p->asked[i].is_cancelled)
@@ -406,7 +425,8 @@ void peer_down_tick(struct peer *p, int64_t now_ms)
 		p->rtt_ms = conn_rtt_ms(p->conn);
 		p->rtt_at_ms = now_ms;
 	}
-	if (peer_num_asked(p) && now_ms - p->block_ms > SNUB_MS)
+	if (peer_num_asked(p) &&
+	    now_ms - p->block_ms > (p->downloaded ? SNUB_MS : SNUB_FIRST_MS))
 		snub(p);
 	if (!peer_is_closed(p))
 		peer_fill(p, LIMIT_REQUESTS_OUT);

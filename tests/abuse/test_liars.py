@@ -66,7 +66,7 @@ def shared(box):
             peer.close()
 
 
-@case("nine liars of all kinds beside one honest peer", 120)
+@case("nine liars of all kinds beside one honest peer", 240)
 def nine(box):
     torrent = make(box, 2 ** 23 + 1000, PIECE_LENGTH)
     content = Content(torrent)
@@ -78,7 +78,7 @@ def nine(box):
         liars.Corrupt)]
     good = Peer(content, GOOD)
     daemon = get(box, torrent.path, [*bad, good])
-    check_got(box, daemon, torrent, 90 * SLOW)
+    check_got(box, daemon, torrent, 210 * SLOW)
     check(not any(p.errors for p in bad), [p.errors for p in bad])
 
 
