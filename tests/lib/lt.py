@@ -4,17 +4,24 @@
     lt.py seed TORRENT DATA PORT [HOST:PORT]    until it is killed
     lt.py get  TORRENT|MAGNET DATA PORT [HOST:PORT]...
                                           exit 0 when complete and checked
+    lt.py deadline TORRENT DATA PORT HOST:PORT
+                                          lines "OFFSET LENGTH" in, bytes out
     lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
+
+LT_LISTEN names another address than the tests' first one.
 """
 import os
 import sys
+import time
 
 import libtorrent as lt
 
 
-def session(port):
+def session(port, **more):
+    listen = os.environ.get("LT_LISTEN")
     return lt.session({
-        "listen_interfaces": f"10.9.0.1:{port},[::1]:{port}",
+        "listen_interfaces": f"{listen}:{port}" if listen
+        else f"10.9.0.1:{port},[::1]:{port}",
         "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True,
@@ -23,7 +30,7 @@ def session(port):
         | lt.alert.category_t.storage_notification
         | lt.alert.category_t.connect_notification
         | lt.alert.category_t.peer_notification
-        | lt.alert.category_t.tracker_notification})
+        | lt.alert.category_t.tracker_notification, **more})
 
 
 def add(s, source, data, flags=0):
@@ -48,6 +55,33 @@ def turn(s, handle, peers):
             handle.connect_peer((host.strip("[]"), int(port)))
 
 
+def deadline(s, h):
+    """Reads as libtorrent's own streaming interface would have it."""
+    info = h.torrent_file()
+    length = info.piece_length()
+    while not h.status().has_metadata or h.status().state in (
+            lt.torrent_status.checking_files,
+            lt.torrent_status.checking_resume_data):
+        time.sleep(0.001)
+    h.prioritize_pieces([0] * info.num_pieces())
+    for line in sys.stdin:
+        offset, size = map(int, line.split())
+        first = offset // length
+        last = (offset + size - 1) // length
+        for piece in range(first, last + 1):
+            h.set_piece_deadline(piece, 0, 1)  # alert when available
+        got = {}
+        while len(got) <= last - first:
+            s.wait_for_alert(1000)
+            for a in s.pop_alerts():
+                if isinstance(a, lt.read_piece_alert):
+                    got[a.piece] = a.buffer
+        out = b"".join(got[p] for p in range(first, last + 1))
+        out = out[offset - first * length:][:size]
+        sys.stdout.buffer.write(out)
+        sys.stdout.buffer.flush()
+
+
 def main(verb, *args):
     if verb == "make":
         path, out, piece, kind = args
@@ -61,8 +95,13 @@ def main(verb, *args):
             f.write(lt.bencode(t.generate()))
         return
     source, data, port, *peers = args
-    s = session(int(port))
+    # Between two reads a deadline reader wants nothing, and stays.
+    s = session(int(port), close_redundant_connections=verb != "deadline")
     h = add(s, source, data)
+    if verb == "deadline":
+        host, port = peers[0].rsplit(":", 1)
+        h.connect_peer((host, int(port)))
+        deadline(s, h)
     while verb == "seed" or not h.status().is_seeding:
         turn(s, h, peers)
     h.flush_cache()
