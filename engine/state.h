@@ -61,6 +61,13 @@ int state_load(struct state *st,
 int state_read_metainfo(struct state *st, const struct infohash *ih,
 			uint8_t **out, size_t *len);
 
+/* Main thread, before the loop: every note whose key begins with PREFIX, in
+ * order of keys. Values are as hostile as any file's. */
+typedef void state_note_fn(void *arg, const char *key, const uint8_t *value,
+			   size_t len);
+int state_load_notes(struct state *st, const char *prefix, state_note_fn *fn,
+		     void *arg);
+
 /* --- loop thread; done (may be NULL) is called on the loop, once, in the
  *     order of the calls; r 0 or -errno, durable by then. Everything that T
  *     and METAINFO point to is copied. What waits is written in one
@@ -88,3 +95,7 @@ void state_mark_dirty(struct state *st, int64_t id, state_done_fn *done,
 /* Row, then metainfo file. 0 also when there was none. */
 void state_remove(struct state *st, int64_t id, const struct infohash *ih,
 		  state_done_fn *done, void *arg);
+/* Small things of others, kept by name ("dht.nodes"): VALUE NULL forgets it.
+ * At most LIMIT_NOTE_BYTES. done()'s id says nothing. */
+void state_put_note(struct state *st, const char *key, const void *value,
+		    size_t len, state_done_fn *done, void *arg);

@@ -1,56 +1,18 @@
-/* Three tables, so that the mark "dirty" does not rewrite the bits and new
- * bits do not rewrite the stamps. AUTOINCREMENT: an id is never used twice,
- * since inode numbers stand on it. */
+/* Statements and rows; state_sql_open.c has the tables. */
 #include "engine/state_sql.h"
 
 #include <errno.h>
 #include <sqlite3.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/bytes.h"
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
-#include "engine/base/mem.h"
 #include "engine/state_blob.h"
+#include "engine/state_sql_private.h"
 
-#define APPLICATION_ID  0x77656972 /* "weir" */
-#define SCHEMA_VERSION  1
-#define BUSY_TIMEOUT_MS 5000 /* somebody looks with the sqlite3 shell */
-
-static const char schema[] =
-	"CREATE TABLE torrent ("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	" infohash BLOB NOT NULL UNIQUE,"
-	" magnet TEXT,"
-	" has_metainfo INTEGER NOT NULL,"
-	" added_s INTEGER NOT NULL,"
-	" is_dirty INTEGER NOT NULL,"
-	" uploaded INTEGER NOT NULL,"
-	" downloaded INTEGER NOT NULL);"
-	"CREATE TABLE have (id INTEGER PRIMARY KEY, bits BLOB NOT NULL);"
-	"CREATE TABLE stamp (id INTEGER PRIMARY KEY, stamps BLOB NOT NULL);";
-
-enum sql {
-	SQL_BEGIN,
-	SQL_COMMIT,
-	SQL_ROLLBACK,
-	SQL_PUT,
-	SQL_PUT_PROGRESS,
-	SQL_PUT_BITS,
-	SQL_PUT_STAMPS,
-	SQL_MARK_DIRTY,
-	SQL_REMOVE,
-	SQL_REMOVE_BITS,
-	SQL_REMOVE_STAMPS,
-	SQL_FIND,
-	SQL_EACH,
-	SQL_COUNT,
-};
-
-static const char *const texts[SQL_COUNT] = {
+const char *const state_sql_texts[SQL_COUNT] = {
 	[SQL_BEGIN] = "BEGIN IMMEDIATE",
 	[SQL_COMMIT] = "COMMIT",
 	[SQL_ROLLBACK] = "ROLLBACK",
@@ -74,17 +36,16 @@ static const char *const texts[SQL_COUNT] = {
 		     " is_dirty, uploaded, downloaded, bits, stamps"
 		     " FROM torrent t LEFT JOIN have h ON h.id = t.id"
 		     " LEFT JOIN stamp s ON s.id = t.id ORDER BY t.id",
-};
-
-struct state_sql {
-	sqlite3 *db;                    /* owned */
-	sqlite3_stmt *stmts[SQL_COUNT]; /* owned */
-	bool is_new;
+	[SQL_PUT_NOTE] = "INSERT OR REPLACE INTO note VALUES (?1, ?2)",
+	[SQL_REMOVE_NOTE] = "DELETE FROM note WHERE key = ?1",
+	[SQL_EACH_NOTE] = "SELECT key, value FROM note"
+			  " WHERE substr(key, 1, length(?1)) = ?1"
+			  " ORDER BY key",
 };
 
 /* --- errors --- */
 
-static int to_errno(sqlite3 *db)
+int state_sql_errno(sqlite3 *db)
 {
 	int e = sqlite3_system_errno(db);
 
@@ -115,16 +76,6 @@ static int to_errno(sqlite3 *db)
 	}
 }
 
-__attribute__((format(printf, 2, 3))) static void say(char why[STATE_WHY_SIZE],
-						      const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(why, STATE_WHY_SIZE, format, ap);
-	va_end(ap);
-}
-
 /* --- statements --- */
 
 /* Runs a statement that gives no rows, and leaves it ready for the next. */
@@ -134,7 +85,7 @@ static int finish(struct state_sql *s, enum sql which)
 	int r = 0;
 
 	if (sqlite3_step(stmt) != SQLITE_DONE)
-		r = to_errno(s->db);
+		r = state_sql_errno(s->db);
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
 	return r;
@@ -220,7 +171,7 @@ int state_sql_put(struct state_sql *s, const struct state_torrent *t,
 		*id = sqlite3_column_int64(stmt, 0);
 		r = finish(s, SQL_PUT);
 	} else {
-		r = to_errno(s->db);
+		r = state_sql_errno(s->db);
 		sqlite3_reset(stmt);
 		sqlite3_clear_bindings(stmt);
 	}
@@ -278,7 +229,7 @@ int state_sql_find(struct state_sql *s, const struct infohash *ih, int64_t *id,
 	case SQLITE_DONE:
 		break;
 	default:
-		r = to_errno(s->db);
+		r = state_sql_errno(s->db);
 	}
 	sqlite3_reset(stmt);
 	sqlite3_clear_bindings(stmt);
@@ -380,192 +331,42 @@ int state_sql_each(struct state_sql *s,
 			log_warn("state: id=%lld a row is damaged, left out",
 				 (long long)t.id);
 	}
-	r = to_errno(s->db);
+	r = state_sql_errno(s->db);
 	sqlite3_reset(row);
 	free(stamps);
 	return r;
 }
 
-/* --- open and close --- */
+/* --- notes --- */
 
-/* One number that a pragma or a query gives. */
-static int ask_number(sqlite3 *db, const char *sql, int64_t *out)
+int state_sql_put_note(struct state_sql *s, const char *key,
+		       const uint8_t *value, size_t len)
 {
-	sqlite3_stmt *stmt;
-	int r = 0;
+	enum sql which = value ? SQL_PUT_NOTE : SQL_REMOVE_NOTE;
+	sqlite3_stmt *stmt = s->stmts[which];
 
-	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
-		return to_errno(db);
-	if (sqlite3_step(stmt) == SQLITE_ROW)
-		*out = sqlite3_column_int64(stmt, 0);
-	else
-		r = sqlite3_errcode(db) == SQLITE_DONE ? -EUCLEAN
-						       : to_errno(db);
-	sqlite3_finalize(stmt);
-	return r;
+	sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+	if (value)
+		sqlite3_bind_blob64(stmt, 2, value, len, SQLITE_STATIC);
+	return finish(s, which);
 }
 
-static int run(sqlite3 *db, const char *sql)
+int state_sql_each_note(struct state_sql *s, const char *prefix,
+			state_note_fn *fn, void *arg)
 {
-	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK
-		       ? 0
-		       : to_errno(db);
-}
-
-static int make_schema(sqlite3 *db)
-{
-	char text[sizeof(schema) + 120];
-
-	snprintf(text, sizeof(text),
-		 "BEGIN IMMEDIATE; %s PRAGMA application_id = %d;"
-		 " PRAGMA user_version = %d; COMMIT",
-		 schema, APPLICATION_ID, SCHEMA_VERSION);
-	return run(db, text);
-}
-
-static int check_schema(struct state_sql *s, char why[STATE_WHY_SIZE])
-{
-	sqlite3 *db = s->db;
-	int64_t version = 0, app = 0, tables = 0;
+	sqlite3_stmt *row = s->stmts[SQL_EACH_NOTE];
 	int r;
 
-	r = ask_number(db, "PRAGMA user_version", &version);
-	if (!r)
-		r = ask_number(db, "PRAGMA application_id", &app);
-	if (!r)
-		r = ask_number(db, "SELECT count(*) FROM sqlite_schema",
-			       &tables);
-	if (r)
-		return r;
-	if (!version && !app && !tables) {
-		s->is_new = true;
-		return make_schema(db);
-	}
-	if (app != APPLICATION_ID || version < 1)
-		return -EUCLEAN;
-	if (version > SCHEMA_VERSION) {
-		say(why,
-		    "state.db was written by a newer weirfs (schema %lld, this"
-		    " one knows %d): use that one, or move state.db away and"
-		    " the library is rebuilt from torrents/",
-		    (long long)version, SCHEMA_VERSION);
-		return -EOPNOTSUPP;
-	}
-	return 0;
-}
+	sqlite3_bind_text(row, 1, prefix, -1, SQLITE_STATIC);
+	while (sqlite3_step(row) == SQLITE_ROW) {
+		const char *key = (const char *)sqlite3_column_text(row, 0);
+		struct span value = column_span(row, 1);
 
-/* Damage that is found now costs a rebuild, later it would cost answers. */
-static int check_pages(sqlite3 *db)
-{
-	sqlite3_stmt *stmt;
-	int r = -EUCLEAN;
-
-	if (sqlite3_prepare_v2(db, "PRAGMA integrity_check(1)", -1, &stmt,
-			       NULL) != SQLITE_OK)
-		return to_errno(db);
-	if (sqlite3_step(stmt) == SQLITE_ROW) {
-		const char *said = (const char *)sqlite3_column_text(stmt, 0);
-
-		if (said && !strcmp(said, "ok"))
-			r = 0;
-	} else {
-		r = to_errno(db);
+		if (key && value.len <= LIMIT_NOTE_BYTES)
+			fn(arg, key, value.ptr, value.len);
 	}
-	sqlite3_finalize(stmt);
+	r = state_sql_errno(s->db);
+	sqlite3_reset(row);
+	sqlite3_clear_bindings(row);
 	return r;
-}
-
-static int prepare_all(struct state_sql *s)
-{
-	for (int i = 0; i < SQL_COUNT; i++)
-		if (sqlite3_prepare_v3(s->db, texts[i], -1,
-				       SQLITE_PREPARE_PERSISTENT, &s->stmts[i],
-				       NULL) != SQLITE_OK)
-			/* A table or column is not there. */
-			return sqlite3_errcode(s->db) == SQLITE_ERROR
-				       ? -EUCLEAN
-				       : to_errno(s->db);
-	return 0;
-}
-
-static int open_checked(struct state_sql *s, const char *path,
-			char why[STATE_WHY_SIZE])
-{
-	int r;
-
-	if (sqlite3_open_v2(path, &s->db,
-			    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
-				    SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
-				    SQLITE_OPEN_PRIVATECACHE,
-			    NULL) != SQLITE_OK)
-		return s->db ? to_errno(s->db) : -ENOMEM;
-	sqlite3_extended_result_codes(s->db, 1);
-	sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-	sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	r = run(s->db, "PRAGMA cell_size_check = ON;"
-		       "PRAGMA mmap_size = 0;"
-		       "PRAGMA journal_mode = WAL;"
-		       "PRAGMA synchronous = FULL;"
-		       "PRAGMA journal_size_limit = 16777216");
-	if (!r)
-		r = check_schema(s, why);
-	if (!r)
-		r = check_pages(s->db);
-	return r ? r : prepare_all(s);
-}
-
-int state_sql_open(const char *path, struct state_sql **out,
-		   char why[STATE_WHY_SIZE])
-{
-	struct state_sql *s = mem_alloc(sizeof(*s));
-	int r;
-
-	why[0] = '\0';
-	r = open_checked(s, path, why);
-	if (!r) {
-		*out = s;
-		return 0;
-	}
-	if (!why[0])
-		say(why, "%s: %s", path,
-		    s->db ? sqlite3_errmsg(s->db) : "no memory");
-	state_sql_close(s);
-	return r;
-}
-
-void state_sql_close(struct state_sql *s)
-{
-	if (!s)
-		return;
-	for (int i = 0; i < SQL_COUNT; i++)
-		sqlite3_finalize(s->stmts[i]);
-	/* The last connection checkpoints and removes the log; when it cannot,
-	 * the log stays and is read at the next start. */
-	(void)sqlite3_close(s->db);
-	free(s);
-}
-
-int state_sql_skip_ids(struct state_sql *s, int64_t id)
-{
-	char text[160];
-
-	snprintf(text, sizeof(text),
-		 "DELETE FROM sqlite_sequence WHERE name = 'torrent';"
-		 "INSERT INTO sqlite_sequence VALUES ('torrent', %lld)",
-		 (long long)id);
-	return run(s->db, text);
-}
-
-int state_sql_last_id(struct state_sql *s, int64_t *id)
-{
-	return ask_number(s->db,
-			  "SELECT ifnull(max(seq), 0) FROM sqlite_sequence"
-			  " WHERE name = 'torrent'",
-			  id);
-}
-
-bool state_sql_is_new(const struct state_sql *s)
-{
-	return s->is_new;
 }

@@ -37,6 +37,12 @@ int state_sql_put_have(struct state_sql *db, const struct state_torrent *t);
 int state_sql_mark_dirty(struct state_sql *db, int64_t id);
 int state_sql_remove(struct state_sql *db, int64_t id); /* none: 0 */
 
+/* VALUE NULL: none any more. */
+int state_sql_put_note(struct state_sql *db, const char *key,
+		       const uint8_t *value, size_t len);
+int state_sql_each_note(struct state_sql *db, const char *prefix,
+			state_note_fn *fn, void *arg);
+
 /* -ENOENT: no such row. */
 int state_sql_find(struct state_sql *db, const struct infohash *ih, int64_t *id,
 		   bool *has_metainfo);

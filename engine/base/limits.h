@@ -81,6 +81,7 @@
 #define LIMIT_SYNC_BYTES	  (64u << 20) /* verified bytes before a sync */
 #define LIMIT_SYNC_MS		  5000	      /* and the time before one */
 #define LIMIT_TORRENTS		  10000	      /* in one library */
+#define LIMIT_NOTE_BYTES	  (64u << 10) /* one note of the state */
 #define LIMIT_CONTROL_LINE_BYTES  (128u << 10) /* a request to the control socket */
 #define LIMIT_CONTROL_CLIENTS	  32
 #define LIMIT_INCOMING		  64	      /* files being written to torrents/ */
