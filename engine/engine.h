@@ -169,6 +169,10 @@ bool torrent_has(const struct torrent *t, uint64_t off, uint64_t len);
 uint64_t torrent_present(const struct torrent *t, uint64_t off, uint64_t len);
 
 void torrent_set_fill(struct torrent *t, enum fill_policy fill);
+/* When T, a magnet, gets its metadata: files that FROM has too (equal v2 root,
+ * or equal length and name) are copied on disk and hashed before anything is
+ * fetched. FROM is only remembered. */
+void torrent_adopt(struct torrent *t, struct torrent *from);
 /* Hashes everything again; PHASE is CHECKING meanwhile. */
 void torrent_check(struct torrent *t);
 /* A peer by address: peer=HOST:PORT, x.pe. */

@@ -337,7 +337,8 @@ void resume_start(struct torrent *t, const struct state_torrent *left)
 	resume_get(t);
 	if (!left || !left->have || left->have_len != size) {
 		t->resume->is_loaded = true;
-		check_start(t, which_to_check(t));
+		if (!adopt_start(t))
+			check_start(t, which_to_check(t));
 		return;
 	}
 	j = mem_alloc(sizeof(*j));

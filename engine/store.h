@@ -59,6 +59,13 @@ bool store_is_allocated(struct store *s, uint64_t off, uint64_t len);
  * every later sync of this store too: what was lost would be called safe. */
 int store_sync(struct store *s);
 
+/* Worker. Copies up to LEN bytes from OFF of one file to the same place of
+ * another one, of the same length; all of it at once where the file system can
+ * share it (then OFF must be 0). How many, 0 at the end of the source; -errno.
+ */
+int64_t store_copy(struct store *to, uint32_t to_file, struct store *from,
+		   uint32_t from_file, uint64_t off, size_t len);
+
 /* Worker. Makes what no piece ever writes: empty files, folders, symlinks.
  * What is there already stays. 0, and nothing is done, if read-only. */
 int store_make_empty(struct store *s);

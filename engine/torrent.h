@@ -11,7 +11,7 @@
  *
  * Files: torrent.c (life, peers, public face), torrent_data.c (blocks, pieces,
  * have), torrent_meta.c (metadata), torrent_choke.c, torrent_face.c (the public
- * half), check.c, resume.c. */
+ * half), check.c, adopt.c, resume.c. */
 #pragma once
 
 #include "engine/base/list.h"
@@ -59,6 +59,7 @@ struct torrent {
 	struct bitfield have;  /* verified and written */
 	enum fill_policy fill;
 	struct metaxfer *metaxfer; /* owned; before metadata */
+	int64_t adopt_id;          /* files of that torrent may be ours; or 0 */
 	struct check *check;       /* owned; while hashing */
 	uint64_t check_rounds;     /* checks begun */
 	struct resume *resume;     /* owned */
@@ -144,6 +145,10 @@ void check_start(struct torrent *t, enum check_which which);
 void check_add(struct torrent *t, uint32_t first, uint32_t count);
 unsigned check_percent(const struct torrent *t);
 void check_stop(struct torrent *t);
+
+/* --- adopt.c --- */
+/* Copies what torrent_adopt named, then hashes it. False: nothing to copy. */
+bool adopt_start(struct torrent *t);
 
 /* --- resume.c --- */
 /* What the last run left, or NULL. Copies. Decides which bits count, then

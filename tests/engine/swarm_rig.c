@@ -29,6 +29,7 @@ void rig_start(struct rig *r)
 	snprintf(r->dir, sizeof(r->dir), "%.40s/weirfs-XXXXXX",
 		 tmp ? tmp : "/tmp");
 	CHECK(mkdtemp(r->dir));
+	r->is_by_hash = false;
 	rig_open(r);
 }
 
@@ -137,7 +138,7 @@ void node_start(struct node *n, struct rig *r, const char *folder,
 	static const struct engine_events events = { .on_complete =
 							     on_complete };
 	struct engine_config c = {
-		.is_flat = true,
+		.is_flat = !r->is_by_hash,
 		.is_read_only = is_read_only,
 		.fill = fill,
 		.read_timeout_ms = 5000,

@@ -7,7 +7,8 @@
 struct rig {
 	struct loop *loop;
 	struct workers *workers;
-	char dir[64]; /* scratch, removed at the end */
+	char dir[64];    /* scratch, removed at the end */
+	bool is_by_hash; /* engines to come keep each torrent in a folder */
 };
 
 struct node { /* one engine */
