@@ -62,6 +62,9 @@ int engine_new(struct loop *loop, struct workers *workers, struct state *state,
 	       struct engine **out, char why[ENGINE_WHY_SIZE]);
 /* Sources start with each torrent; add them before torrents. */
 void engine_add_source(struct engine *e, struct peersource *source);
+/* Peers of public torrents are told that a DHT node of ours is at this UDP
+ * port (BEP 5); 0: none is. */
+void engine_set_dht_port(struct engine *e, uint16_t port);
 /* Main thread, before the loop runs: torrents of the last run. */
 int engine_load(struct engine *e);
 /* Ends wants (-ESHUTDOWN), closes peers, says goodbye to sources, saves. DONE

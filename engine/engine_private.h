@@ -28,7 +28,8 @@ struct engine {
 	struct list torrents; /* by id */
 	struct torrent *by_hash[TORRENT_BUCKETS];
 	size_t num_torrents;
-	int64_t next_id; /* without a state */
+	int64_t next_id;   /* without a state */
+	uint16_t dht_port; /* told to peers; 0: no node */
 	struct peersource *sources[SOURCES_MAX];
 	size_t num_sources;
 	struct addr *user_peers; /* owned */

@@ -222,6 +222,7 @@ static void add_after_theirs(struct peer *p, struct buf *b)
 	if (p->theirs.has_extended)
 		add_ext_handshake(p, b);
 	add_interest(p, b);
+	peer_add_port(p, b);
 }
 
 static void add_handshake(struct peer *p, struct buf *b)
@@ -231,6 +232,7 @@ static void add_handshake(struct peer *p, struct buf *b)
 		.peerid = p->engine->peerid,
 		.has_extended = true,
 		.has_fast = true,
+		.has_dht = peer_has_dht(p),
 	};
 	uint8_t raw[WIRE_HANDSHAKE_LEN];
 
@@ -511,6 +513,8 @@ static int on_message(struct peer *p, const struct wire_msg *m,
 	case WIRE_EXTENDED:
 		return on_extended(p, m, why);
 	case WIRE_PORT:
+		peer_on_port(p, m->port);
+		return 0;
 	case WIRE_SUGGEST:
 	case WIRE_KEEPALIVE:
 	case WIRE_UNKNOWN:

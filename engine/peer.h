@@ -6,9 +6,9 @@
  *   state. A closed peer stays allocated until the turn of the loop ends, so
  *   that code up the stack may still look at it: check peer_is_closed.
  *
- * peer_verb is an order, peer_on_event is news. The code is in four files:
+ * peer_verb is an order, peer_on_event is news. The code is in five files:
  * peer.c (life, handshake, dispatch), peer_have.c (who has what), peer_down.c
- * (what we ask and get), peer_up.c (what we give). */
+ * (what we ask and get), peer_up.c (what we give), peer_port.c (DHT nodes). */
 #pragma once
 
 #include "engine/base/buf.h"
@@ -69,6 +69,7 @@ struct peer {
 	struct wire_handshake theirs;
 	struct wire_ext_handshake ext;
 	bool has_ext;
+	bool has_told_port; /* of its DHT node */
 	bool has_sent_have;
 	bool has_said_early; /* more than a handshake, before theirs */
 	bool has_spoken;     /* a message after their handshake came */
@@ -157,6 +158,11 @@ void peer_tell_all(struct peer *p); /* the bits came late: a HAVE for each */
 void peer_tell_donthave(struct peer *p, uint32_t piece);
 /* About four times a second. */
 void peer_tick(struct peer *p, int64_t now_ms);
+
+/* --- its DHT node and ours (peer_port.c) --- */
+bool peer_has_dht(const struct peer *p); /* do we tell it of a node? */
+void peer_add_port(struct peer *p, struct buf *b);
+void peer_on_port(struct peer *p, uint16_t port);
 
 /* --- down --- */
 /* Is there anything we could want from it? Says (not) interested if changed. */

@@ -70,6 +70,9 @@ struct peersource_ops {
 	/* One line of JSON for status: state of each tracker. OUT has SIZE
 	 * bytes. May be NULL. */
 	void (*describe)(struct peersource_job *job, char *out, size_t size);
+	/* A peer of a public torrent says that a DHT node is at ADDR (BEP 5).
+	 * Hearsay, at most one a connection. May be NULL. */
+	void (*hint_node)(struct peersource *source, const struct addr *addr);
 };
 
 struct peersource { /* embedded by the implementor */

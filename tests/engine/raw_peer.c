@@ -98,6 +98,7 @@ void raw_greet(struct raw *w, const struct torrent *t, char id, int flags)
 		.infohash = *torrent_infohash(t),
 		.has_fast = flags & RAW_FAST,
 		.has_extended = flags & RAW_EXT,
+		.has_dht = flags & RAW_DHT,
 	};
 	uint8_t raw[WIRE_HANDSHAKE_LEN];
 
@@ -133,6 +134,7 @@ void raw_take_greeting(struct raw *w)
 {
 	while (w->in.len < WIRE_HANDSHAKE_LEN)
 		CHECK(receive(w, 5000));
+	memcpy(w->reserved, w->in.ptr + 20, sizeof(w->reserved));
 	buf_drop_front(&w->in, WIRE_HANDSHAKE_LEN);
 }
 

@@ -9,8 +9,9 @@
 struct raw {
 	struct rig *rig;
 	int fd, listen_fd;
-	uint16_t port; /* where it listens */
-	struct buf in; /* not yet looked at */
+	uint16_t port;       /* where it listens */
+	struct buf in;       /* not yet looked at */
+	uint8_t reserved[8]; /* of the engine's handshake */
 	bool is_closed;
 };
 
@@ -31,6 +32,7 @@ void raw_close(struct raw *w);
 
 #define RAW_FAST 1
 #define RAW_EXT  2
+#define RAW_DHT  4
 /* Sends a handshake for T; the peer id is made of ID. */
 void raw_greet(struct raw *w, const struct torrent *t, char id, int flags);
 /* Takes the engine's handshake. */
