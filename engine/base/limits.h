@@ -73,6 +73,18 @@
 #define LIMIT_TRACKER_HOSTS	  1024	      /* names and endpoints known */
 #define LIMIT_UDP_DATAGRAM_BYTES  65536
 
+/* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
+#define LIMIT_KAD_K		  20	      /* an overlay's k at most */
+#define LIMIT_KAD_CANDIDATES	  64	      /* unproven senders per table */
+#define LIMIT_KAD_CALLS		  1024	      /* queries of ours in flight */
+#define LIMIT_KAD_LOOKUPS	  256	      /* at a time, per family */
+#define LIMIT_KAD_LOOKUP_LIST	  100	      /* nodes known in one lookup */
+#define LIMIT_KAD_MSG_NODES	  32	      /* nodes taken from one answer */
+#define LIMIT_KAD_TOKEN_BYTES	  64	      /* a write token that we keep */
+#define LIMIT_KAD_IN_FLIGHT	  40	      /* queries of one lookup */
+#define LIMIT_KAD_TIMEOUT_MS	  2000	      /* the dead cost no more */
+#define LIMIT_KAD_SAVED		  300	      /* nodes kept on disk, a family */
+
 /* --- store, state, readers --- */
 #define LIMIT_OPEN_FILES	  256	      /* backing files kept open */
 #define LIMIT_PARTIAL_BYTES	  (192u << 20) /* piece buffers being filled */
