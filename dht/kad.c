@@ -7,8 +7,10 @@
 
 #define CHECK_MS           5000 /* between looks at a stale node */
 #define CHECK_SHORT_MS     1000 /* the same while the table is short */
+#define SUSPECT_GAP_MS     1000 /* between looks at those who failed */
 #define CANDIDATE_MS       2000 /* between pings of candidates */
 #define CANDIDATE_SHORT_MS 250
+#define OUTAGE_MS          30000            /* nobody answered for so long */
 #define SELF_MS            (10 * 60 * 1000) /* and up to three times that */
 #define SELF_SHORT_MS      30000            /* doubled up to SELF_MS */
 
@@ -25,7 +27,7 @@ void kad_init(struct kad *k, const struct kad_options *options, int64_t now_ms)
 	k->check_ms = now_ms + k->o.io.random(k->o.io.arg) % CHECK_MS;
 	k->candidate_ms = now_ms;
 	k->self_ms = now_ms;
-	k->lookup_ms = INT64_MAX;
+	k->suspect_ms = k->lookup_ms = INT64_MAX;
 }
 
 void kad_release(struct kad *k)
@@ -105,6 +107,10 @@ static void on_check(void *arg, struct kad_call *call, enum kad_event event,
 {
 	struct kad *k = arg;
 
+	const struct kad_query ping = { .method = KAD_PING };
+
+	if (event == KAD_SLOW && call->sends == 1)
+		kad_ask_again(k, k->now_ms, call, &ping, LIMIT_KAD_TIMEOUT_MS);
 	if (event != KAD_ANSWER)
 		return;
 	for (unsigned i = 0; i < msg->num_nodes; i++) {
@@ -143,6 +149,17 @@ static void check_stale(struct kad *k)
 	bool is_short = kad_table_is_short(&k->table);
 
 	k->check_ms = k->now_ms + (is_short ? CHECK_SHORT_MS : CHECK_MS);
+	if (n)
+		check_node(k, &n->id, &n->addr);
+}
+
+static void check_suspects(struct kad *k)
+{
+	int64_t next;
+	struct kad_node *n =
+		kad_table_next_suspect(&k->table, k->now_ms, &next);
+
+	k->suspect_ms = n ? k->now_ms + SUSPECT_GAP_MS : next;
 	if (n)
 		check_node(k, &n->id, &n->addr);
 }
@@ -210,9 +227,12 @@ static void run_call(struct kad *k, struct kad_call *c, enum kad_event event)
 			c->fn(c->arg, c, event, NULL);
 		return;
 	}
-	if (c->has_id)
+	if (c->has_id) {
+		k->suspect_ms = k->now_ms; /* finds out when */
 		kad_table_on_timeout(&k->table, &c->to, c->sends,
-				     k->rpc.last_answer_ms < c->first_ms);
+				     k->rpc.last_answer_ms <
+					     k->now_ms - OUTAGE_MS);
+	}
 	if (c->fn)
 		c->fn(c->arg, c, event, NULL);
 	kad_rpc_end(&k->rpc, c);
@@ -228,6 +248,8 @@ void kad_tick(struct kad *k, int64_t now_ms)
 		run_call(k, c, event);
 	if (now_ms >= k->check_ms)
 		check_stale(k);
+	if (now_ms >= k->suspect_ms)
+		check_suspects(k);
 	if (k->table.num_candidates && now_ms >= k->candidate_ms)
 		check_candidates(k);
 	if (now_ms >= k->self_ms)
@@ -242,6 +264,8 @@ int64_t kad_next_ms(const struct kad *k)
 
 	if (k->check_ms < next)
 		next = k->check_ms;
+	if (k->suspect_ms < next)
+		next = k->suspect_ms;
 	if (k->table.num_candidates && k->candidate_ms < next)
 		next = k->candidate_ms;
 	if (k->self_ms < next)

@@ -92,6 +92,7 @@ struct kad {
 	struct kad_lookup *self_lookup; /* NULL: none is under way */
 	int64_t now_ms;
 	int64_t check_ms;     /* next look at a stale node */
+	int64_t suspect_ms;   /* next look at one that failed */
 	int64_t candidate_ms; /* next look at candidates */
 	int64_t self_ms;      /* next lookup of our own id */
 	int64_t lookup_ms;    /* a lookup waits for kad_tick */

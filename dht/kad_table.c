@@ -14,9 +14,9 @@
 #include "engine/base/mem.h"
 
 #define WIDE_BUCKETS 4
-#define SUSPECT_MS   4000 /* between checks of one that has not answered */
+#define SUSPECT_MS   2000 /* doubled with each failure, between checks */
 #define FAILS_DEAD   3
-#define FAILS_MAX    8 /* then a dead one goes even if nobody follows */
+#define FAILS_MAX    6 /* then a dead one goes even if nobody follows */
 
 enum kad_state kad_state_by_fails(void *arg, const struct kad_node *node)
 {
@@ -217,6 +217,7 @@ static void promote(struct kad_table *t, struct kad_bucket *b, unsigned index)
 		remove_spare(b, best);
 		if (find_addr(t, &n.addr, &in) || find_net(t, b, &n.addr))
 			continue;
+		n.fails = 1; /* not told to others before it answers again */
 		add_node(t, b, index, &n);
 	}
 }
@@ -594,34 +595,68 @@ unsigned kad_table_closest_any(const struct kad_table *t,
 	return closest(t, target, n, out, KAD_SUSPECT);
 }
 
+static int64_t last_news_ms(const struct kad_node *n)
+{
+	return n->answered_ms > n->asked_ms ? n->answered_ms : n->asked_ms;
+}
+
 struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms)
 {
 	struct kad_node *best = NULL;
-	bool is_suspect = false;
 
 	for (unsigned i = 0; i < t->depth; i++) {
 		struct kad_bucket *b = &t->buckets[i];
 
 		for (unsigned j = 0; j < b->num; j++) {
 			struct kad_node *n = &b->nodes[j];
-			int64_t seen = n->answered_ms > n->asked_ms
-					       ? n->answered_ms
-					       : n->asked_ms;
-			bool fails = state_of(t, n) != KAD_GOOD;
 
-			if (now_ms - seen <
-			    (fails ? SUSPECT_MS : t->rules->stale_ms))
+			if (now_ms - last_news_ms(n) < t->rules->stale_ms ||
+			    state_of(t, n) != KAD_GOOD)
 				continue;
-			if (!best || (fails && !is_suspect) ||
-			    (fails == is_suspect &&
-			     n->answered_ms < best->answered_ms)) {
+			if (!best || n->answered_ms < best->answered_ms)
 				best = n;
-				is_suspect = fails;
-			}
 		}
 	}
 	if (best)
 		best->asked_ms = now_ms;
+	return best;
+}
+
+/* Doubled with each failure: the dead must not take all the time there is. */
+static int64_t suspect_due_ms(const struct kad_table *t,
+			      const struct kad_node *n)
+{
+	int64_t ms = (int64_t)SUSPECT_MS << (n->fails < 8 ? n->fails : 8);
+
+	return last_news_ms(n) +
+	       (ms < t->rules->stale_ms ? ms : t->rules->stale_ms);
+}
+
+struct kad_node *kad_table_next_suspect(struct kad_table *t, int64_t now_ms,
+					int64_t *next_ms)
+{
+	struct kad_node *best = NULL;
+
+	*next_ms = INT64_MAX;
+	for (unsigned i = 0; i < t->depth; i++) {
+		struct kad_bucket *b = &t->buckets[i];
+
+		for (unsigned j = 0; j < b->num; j++) {
+			struct kad_node *n = &b->nodes[j];
+			int64_t due;
+
+			if (state_of(t, n) == KAD_GOOD)
+				continue;
+			due = suspect_due_ms(t, n);
+			if (due < *next_ms) {
+				*next_ms = due;
+				best = n;
+			}
+		}
+	}
+	if (!best || *next_ms > now_ms)
+		return NULL;
+	best->asked_ms = now_ms;
 	return best;
 }
 

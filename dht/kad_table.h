@@ -119,9 +119,13 @@ unsigned kad_table_closest_any(const struct kad_table *t,
  */
 bool kad_table_next_candidate(struct kad_table *t, int64_t now_ms,
 			      struct kad_contact *out, int64_t *next_ms);
-/* The node that most needs to be asked whether it lives, and notes that it
- * will be: a suspect, else the one silent for longest. NULL: all are fresh. */
+/* The good node that was silent for longest, and notes that it will be asked.
+ * NULL: all are fresh. */
 struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms);
+/* Who failed to answer and is to be asked again, likewise. NULL: nobody before
+ * *next_ms. */
+struct kad_node *kad_table_next_suspect(struct kad_table *t, int64_t now_ms,
+					int64_t *next_ms);
 bool kad_table_is_short(const struct kad_table *t); /* fewer than 4k good */
 /* Is there room in the bucket that ID belongs to? */
 bool kad_table_has_room(const struct kad_table *t, const struct kad_id *id);
