@@ -203,6 +203,12 @@ static void land(struct entry *e, enum entry_state state)
 
 static void step(struct kad_lookup *l);
 
+/* How many at the top are asked once the end is near: some will be dead. */
+static unsigned wide_of(unsigned k)
+{
+	return 2 * k;
+}
+
 static void on_answer(struct kad_lookup *l, struct entry *e,
 		      const struct kad_msg *m)
 {
@@ -248,17 +254,22 @@ static void on_answer(struct kad_lookup *l, struct entry *e,
 	step(l);
 }
 
-/* Among the k closest that may still live? Then it is worth another try. */
-static bool is_at_top(struct kad_lookup *l, const struct entry *e)
+/* Does the end wait for it? Not if k closer ones have answered, nor while there
+ * are others enough that may still answer. */
+static bool is_needed(struct kad_lookup *l, const struct entry *e)
 {
-	unsigned alive = 0;
+	unsigned k = l->kad->o.rules.k, answered = 0, alive = 0;
 
-	for (unsigned i = 0; i < l->num && alive < l->kad->o.rules.k; i++) {
-		if (nth(l, i) == e)
+	for (unsigned i = 0; i < l->num; i++) {
+		const struct entry *o = nth(l, i);
+
+		if (o == e)
 			return true;
-		if (nth(l, i)->state != ENTRY_DEAD &&
-		    nth(l, i)->state != ENTRY_LEFT)
-			alive++;
+		if (o->state == ENTRY_DEAD || o->state == ENTRY_LEFT)
+			continue;
+		answered += o->state == ENTRY_ANSWERED;
+		if (answered == k || ++alive == wide_of(k))
+			return false;
 	}
 	return false;
 }
@@ -266,18 +277,19 @@ static bool is_at_top(struct kad_lookup *l, const struct entry *e)
 static void on_slow(struct kad_lookup *l, struct entry *e)
 {
 	struct kad *k = l->kad;
-	int64_t usual = kad_rpc_usual_ms(&k->rpc);
+	int64_t usual = kad_rpc_usual_ms(&k->rpc), wait;
 	struct kad_query q = query_of(l);
 
-	if (k->now_ms - e->call->first_ms >= kad_rpc_soft_ms(&k->rpc))
+	if (k->now_ms - e->call->first_ms >= usual)
 		e->is_slow = true;
 	if (e->call->sends == KAD_SENDS_MAX) {
 		e->state = ENTRY_LEFT;
-	} else if (is_at_top(l, e)) {
+	} else if (is_needed(l, e)) {
 		l->queries++;
-		kad_ask_again(k, k->now_ms, e->call, &q, usual);
+		wait = e->call->sends + 1 < KAD_SENDS_MAX ? usual / 3 : usual;
+		kad_ask_again(k, k->now_ms, e->call, &q, wait);
 	} else {
-		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual, false);
+		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual / 3, false);
 	}
 }
 
@@ -359,8 +371,8 @@ static bool walk(struct kad_lookup *l)
 		}
 		if (e->state == ENTRY_ANSWERED) {
 			answered++;
-			if (answered == 1 && !pending && wide < k)
-				wide = k;
+			if (answered == 1 && wide < wide_of(k))
+				wide = wide_of(k);
 			if (e->found.is_verified)
 				counted++;
 			if ((counted >= k &&

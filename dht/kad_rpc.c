@@ -13,9 +13,9 @@
 #define TAG_SHIFT   24
 #define INDEX_BITS  10
 #define INDEX_SHIFT 14
-#define NONCE_BITS  12
-#define NONCE_SHIFT 2
-#define SEND_MASK   3u
+#define NONCE_BITS  11
+#define NONCE_SHIFT 3
+#define SEND_MASK   7u
 
 static_assert(LIMIT_KAD_CALLS == 1 << INDEX_BITS, "an index fits into a tid");
 static_assert(LIMIT_KAD_CALLS % KAD_CALLS_CHUNK == 0, "chunks are whole");

@@ -18,7 +18,7 @@
 #include "engine/base/limits.h"
 
 #define KAD_TID_BYTES 4
-#define KAD_SENDS_MAX 4
+#define KAD_SENDS_MAX 5
 
 enum kad_event {
 	KAD_ANSWER,
