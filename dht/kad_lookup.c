@@ -16,8 +16,11 @@
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 
-#define ALPHA       5
-#define NO_NODE     UINT8_MAX
+#define ALPHA   5
+#define NO_NODE UINT8_MAX
+/* Of our own table. Many, as half of them may be dead, and all others name the
+ * same few around a key; who is not needed is not asked. */
+#define START_NODES (LIMIT_KAD_LOOKUP_LIST / 2)
 #define SIZE_WEIGHT (1.0 / 16) /* of one more lookup in the estimate */
 #define SIZE_TRUST  8          /* lookups before it judges others */
 #define NEAR_FACTOR 4 /* so many times closer than expected is no chance */
@@ -478,7 +481,7 @@ void kad_lookup_step_all(struct kad *k, int64_t now_ms)
 struct kad_lookup *kad_lookup_start(struct kad *k, int64_t now_ms,
 				    const struct kad_lookup_spec *spec)
 {
-	const struct kad_node *start[2 * LIMIT_KAD_K];
+	const struct kad_node *start[START_NODES];
 	struct kad_lookup *l;
 	unsigned n;
 
@@ -491,8 +494,7 @@ struct kad_lookup *kad_lookup_start(struct kad *k, int64_t now_ms,
 	l->start_ms = now_ms;
 	list_push_back(&k->lookups, &l->node);
 	k->num_lookups++;
-	n = kad_table_closest_any(&k->table, &spec->target, 2 * k->o.rules.k,
-				  start);
+	n = kad_table_closest_any(&k->table, &spec->target, START_NODES, start);
 	for (unsigned i = 0; i < n; i++)
 		add(l, &start[i]->id, &start[i]->addr, 1);
 	(void)walk(l);

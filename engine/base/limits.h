@@ -83,6 +83,36 @@
 #define LIMIT_KAD_TOKEN_BYTES	  64	      /* a write token that we keep */
 #define LIMIT_KAD_IN_FLIGHT	  40	      /* queries of one lookup */
 #define LIMIT_KAD_TIMEOUT_MS	  2000	      /* the dead cost no more */
+
+/* --- DHT (sources: libtorrent's and jech's constants, BEP 33, 44, 51) --- */
+#define LIMIT_DHT_MESSAGE_MIN	  15	      /* bytes: nothing shorter says a thing */
+#define LIMIT_DHT_MESSAGE_BYTES	  2048	      /* ours are at most 1400 */
+#define LIMIT_DHT_DEPTH		  6	      /* containers in one */
+#define LIMIT_DHT_TOKENS	  600	      /* values in one */
+#define LIMIT_DHT_TID_BYTES	  20	      /* that we echo */
+#define LIMIT_DHT_VALUES	  200	      /* peers taken from one answer */
+#define LIMIT_DHT_PEERS_FOUND	  2000	      /* by one lookup */
+#define LIMIT_DHT_SAMPLES	  20	      /* hashes told, BEP 51 */
+#define LIMIT_DHT_SAMPLES_TAKEN	  60	      /* and taken from one answer */
+#define LIMIT_DHT_HASHES	  10000	      /* torrents that we know peers of */
+#define LIMIT_DHT_HASHES_PER_NET  200	      /* begun by a /24 or /64, 30 min */
+#define LIMIT_DHT_SWARM_PEERS	  500	      /* of one torrent */
+#define LIMIT_DHT_PEERS		  100000      /* of all of them */
+#define LIMIT_DHT_PEER_MS	  (45 * 60 * 1000) /* then it is forgotten */
+#define LIMIT_DHT_ITEMS		  700	      /* of BEP 44 */
+#define LIMIT_DHT_ITEMS_PER_NET	  30	      /* begun by a /24 or /64, 30 min */
+#define LIMIT_DHT_ITEM_BYTES	  1000	      /* bencoded */
+#define LIMIT_DHT_SALT_BYTES	  64
+#define LIMIT_DHT_ITEM_MS	  (2 * 60 * 60 * 1000)
+#define LIMIT_DHT_TOKEN_MS	  (5 * 60 * 1000) /* new secret; the last holds */
+#define LIMIT_DHT_QUERIES_PER_S	  250	      /* of all strangers */
+#define LIMIT_DHT_QUERIES_BURST	  1000
+#define LIMIT_DHT_ADDRESS_PER_S	  10	      /* of one address or /64 */
+#define LIMIT_DHT_ADDRESS_BURST	  50
+#define LIMIT_DHT_UPLOAD_BPS	  8000	      /* answers, default */
+#define LIMIT_DHT_UPLOAD_BURST_MS 3000
+#define LIMIT_DHT_SEARCHES	  16	      /* torrents announced at a time */
+#define LIMIT_DHT_BOOTSTRAP	  32	      /* names to start from */
 #define LIMIT_KAD_SAVED		  300	      /* nodes kept on disk, a family */
 
 /* --- store, state, readers --- */
@@ -93,6 +123,7 @@
 #define LIMIT_SYNC_BYTES	  (64u << 20) /* verified bytes before a sync */
 #define LIMIT_SYNC_MS		  5000	      /* and the time before one */
 #define LIMIT_TORRENTS		  10000	      /* in one library */
+#define LIMIT_FOLLOWS		  256	      /* mutable torrents, BEP 46 */
 #define LIMIT_NOTE_BYTES	  (64u << 10) /* one note of the state */
 #define LIMIT_CONTROL_LINE_BYTES  (128u << 10) /* a request to the control socket */
 #define LIMIT_CONTROL_CLIENTS	  32

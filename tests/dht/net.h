@@ -1,0 +1,47 @@
+/* tests/dht/net.h: mainline nodes on the simulator. */
+#pragma once
+
+#include "dht/dht.h"
+#include "tests/dht/sim.h"
+
+struct net_node {
+	struct sim *sim;
+	struct net *net;
+	uint32_t host;
+	struct dht *dht; /* NULL: off */
+	bool is_natted;
+	int64_t up_ms, down_ms; /* down: when it went off, while off */
+};
+
+struct net {
+	struct sim *sim;
+	struct net_node *nodes; /* owned */
+	unsigned num, max;
+	struct dht_options options;
+	struct addr boot; /* who is asked for nodes; family 0: nobody */
+	unsigned asked;   /* times that somebody wanted nodes */
+};
+
+struct net *net_new(const struct sim_options *options, unsigned max);
+void net_free(struct net *n);
+
+/* A public IPv4 address, each in a /24 of its own. */
+struct addr net_addr(unsigned i);
+/* A node at ADDR with a BEP 42 id, switched on. Its number. */
+unsigned net_add(struct net *n, const struct addr *addr, bool is_natted);
+void net_off(struct net *n, unsigned i);
+void net_on(struct net *n, unsigned i); /* as a new node at the old address */
+struct kad *net_kad(struct net *n, unsigned i);
+void net_poke(struct net *n, unsigned i);
+
+/* Fills all tables from the nodes that can be reached, and GHOSTS who are
+ * not there any more. */
+void net_seed(struct net *n, const struct kad_contact *ghosts,
+	      unsigned num_ghosts);
+/* A contact with a right to its id. */
+struct kad_contact net_contact(struct net *n, const struct addr *addr);
+
+/* The K closest to TARGET of those that are up since MATURE_MS, reachable,
+ * and not ME. Returns how many. */
+unsigned net_closest(struct net *n, const struct kad_id *target,
+		     int64_t mature_ms, unsigned me, unsigned k, unsigned *out);
