@@ -6,7 +6,7 @@
  * a slot of its own, as many slots as places); then, within a slot, the nearest
  * by round trip. Who loses becomes a spare, and follows who fails.
  */
-#include "dht/kad_table.h"
+#include "dht/kad_table_private.h"
 
 #include <stdlib.h>
 
@@ -14,7 +14,6 @@
 #include "engine/base/mem.h"
 
 #define WIDE_BUCKETS 4
-#define SUSPECT_MS   2000 /* doubled with each failure, between checks */
 #define FAILS_DEAD   3
 #define FAILS_MAX    6 /* then a dead one goes even if nobody follows */
 
@@ -23,14 +22,6 @@ enum kad_state kad_state_by_fails(void *arg, const struct kad_node *node)
 	if (!node->fails)
 		return KAD_GOOD;
 	return node->fails < FAILS_DEAD ? KAD_SUSPECT : KAD_DEAD;
-}
-
-static enum kad_state state_of(const struct kad_table *t,
-			       const struct kad_node *n)
-{
-	if (!t->rules->state)
-		return kad_state_by_fails(NULL, n);
-	return t->rules->state(t->rules->arg, n);
 }
 
 bool kad_addr_is_exempt(const struct kad_rules *rules, const struct addr *addr)
@@ -259,7 +250,7 @@ static struct kad_node *victim_for(struct kad_table *t, struct kad_bucket *b,
 	for (unsigned i = 0; i < b->num; i++) {
 		struct kad_node *o = &b->nodes[i];
 
-		if (state_of(t, o) != KAD_GOOD &&
+		if (kad_table_state(t, o) != KAD_GOOD &&
 		    (!failing || o->fails > failing->fails))
 			failing = o;
 		if (!o->is_verified && is_worse(o, unproven))
@@ -308,12 +299,12 @@ static bool insert(struct kad_table *t, struct kad_bucket *b, unsigned index,
 
 	/* Who holds the address or the subnet stays, unless it fails. */
 	other = find_addr(t, &n->addr, &in);
-	if (other && state_of(t, other) == KAD_GOOD)
+	if (other && kad_table_state(t, other) == KAD_GOOD)
 		return false;
 	if (other)
 		remove_node(t, in, other);
 	other = find_net(t, b, &n->addr);
-	if (other && state_of(t, other) == KAD_GOOD)
+	if (other && kad_table_state(t, other) == KAD_GOOD)
 		return false;
 	if (other)
 		remove_node(t, b, other);
@@ -330,7 +321,7 @@ static bool insert(struct kad_table *t, struct kad_bucket *b, unsigned index,
 		add_spare(t, b, n);
 		return false;
 	}
-	if (state_of(t, victim) == KAD_GOOD)
+	if (kad_table_state(t, victim) == KAD_GOOD)
 		add_spare(t, b, victim);
 	*victim = *n;
 	return true;
@@ -359,7 +350,7 @@ bool kad_table_on_answer(struct kad_table *t, int64_t now_ms,
 	}
 	/* The same id elsewhere: one of them lies, or it moved. Who is known
 	 * and well stays. */
-	if (n && state_of(t, n) == KAD_GOOD)
+	if (n && kad_table_state(t, n) == KAD_GOOD)
 		return false;
 	if (n)
 		remove_node(t, b, n);
@@ -389,7 +380,7 @@ void kad_table_on_timeout(struct kad_table *t, const struct kad_contact *c,
 	if (is_outage)
 		tries = 1;
 	n->fails = (uint8_t)(tries < UINT8_MAX ? tries : UINT8_MAX);
-	if (state_of(t, n) == KAD_DEAD &&
+	if (kad_table_state(t, n) == KAD_DEAD &&
 	    (b->num_spares || n->fails >= FAILS_MAX)) {
 		remove_node(t, b, n);
 		promote(t, b, index);
@@ -443,10 +434,10 @@ static bool would_take(struct kad_table *t, const struct kad_contact *c)
 	    find_in(b->nodes, b->num, &c->id))
 		return false;
 	other = find_addr(t, &c->addr, &in);
-	if (other && state_of(t, other) == KAD_GOOD)
+	if (other && kad_table_state(t, other) == KAD_GOOD)
 		return false;
 	other = find_net(t, b, &c->addr);
-	if (other && state_of(t, other) == KAD_GOOD)
+	if (other && kad_table_state(t, other) == KAD_GOOD)
 		return false;
 	if (!b->nodes || b->num < b->cap)
 		return true;
@@ -505,203 +496,10 @@ bool kad_table_next_candidate(struct kad_table *t, int64_t now_ms,
 	return false;
 }
 
-/* --- asking the table --- */
-
-struct best { /* a list of at most n nodes that is kept sorted */
-	const struct kad_id *target;
-	const struct kad_node **out;
-	unsigned num, first, max; /* first: of the bucket at hand */
-	uint64_t last; /* distance of the last one, if the list is full */
-};
-
-static void best_add(struct best *l, const struct kad_node *n, uint64_t d)
-{
-	unsigned at = l->num == l->max ? l->max - 1 : l->num++;
-
-	while (at > l->first) {
-		uint64_t e = kad_distance64(&l->out[at - 1]->id, l->target);
-
-		if (e < d ||
-		    (e == d && kad_id_compare(l->target, &l->out[at - 1]->id,
-					      &n->id) < 0))
-			break;
-		l->out[at] = l->out[at - 1];
-		at--;
-	}
-	l->out[at] = n;
-	if (l->num == l->max)
-		l->last = kad_distance64(&l->out[l->max - 1]->id, l->target);
-}
-
-static void best_of_bucket(const struct kad_table *t,
-			   const struct kad_bucket *b, struct best *l,
-			   enum kad_state worst)
-{
-	l->first = l->num;
-	l->last = UINT64_MAX;
-	for (unsigned i = 0; i < b->num; i++) {
-		const struct kad_node *n = &b->nodes[i];
-		uint64_t d = kad_distance64(&n->id, l->target);
-
-		if (d > l->last || state_of(t, n) > worst)
-			continue;
-		best_add(l, n, d);
-	}
-}
-
-/*
- * Buckets are ranges of distance that do not overlap. Closest is the one that
- * TARGET itself belongs to; then come those below it, in an order that the
- * bits of TARGET give: where it differs from us, a bucket is nearer than all
- * deeper ones, where it does not, farther; then those above it, each farther
- * than the one before.
- */
-static unsigned closest(const struct kad_table *t, const struct kad_id *target,
-			unsigned n, const struct kad_node **out,
-			enum kad_state worst)
-{
-	struct best l = { .target = target, .out = out, .max = n };
-	unsigned own = kad_id_prefix(&t->self, target);
-
-	if (!n)
-		return 0;
-	if (own < t->depth)
-		best_of_bucket(t, &t->buckets[own], &l, worst);
-	for (unsigned i = own + 1; i < t->depth && l.num < n; i++) {
-		if (kad_id_bit(target, i) != kad_id_bit(&t->self, i))
-			best_of_bucket(t, &t->buckets[i], &l, worst);
-	}
-	for (unsigned i = t->depth; i > own + 1 && l.num < n; i--) {
-		if (kad_id_bit(target, i - 1) == kad_id_bit(&t->self, i - 1))
-			best_of_bucket(t, &t->buckets[i - 1], &l, worst);
-	}
-	for (unsigned i = own < t->depth ? own : t->depth; i > 0 && l.num < n;
-	     i--)
-		best_of_bucket(t, &t->buckets[i - 1], &l, worst);
-	return l.num;
-}
-
-unsigned kad_table_closest(const struct kad_table *t,
-			   const struct kad_id *target, unsigned n,
-			   const struct kad_node **out)
-{
-	return closest(t, target, n, out, KAD_GOOD);
-}
-
-unsigned kad_table_closest_any(const struct kad_table *t,
-			       const struct kad_id *target, unsigned n,
-			       const struct kad_node **out)
-{
-	return closest(t, target, n, out, KAD_SUSPECT);
-}
-
-static int64_t last_news_ms(const struct kad_node *n)
-{
-	return n->answered_ms > n->asked_ms ? n->answered_ms : n->asked_ms;
-}
-
-struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms)
-{
-	struct kad_node *best = NULL;
-
-	for (unsigned i = 0; i < t->depth; i++) {
-		struct kad_bucket *b = &t->buckets[i];
-
-		for (unsigned j = 0; j < b->num; j++) {
-			struct kad_node *n = &b->nodes[j];
-
-			if (now_ms - last_news_ms(n) < t->rules->stale_ms ||
-			    state_of(t, n) != KAD_GOOD)
-				continue;
-			if (!best || n->answered_ms < best->answered_ms)
-				best = n;
-		}
-	}
-	if (best)
-		best->asked_ms = now_ms;
-	return best;
-}
-
-/* Doubled with each failure: the dead must not take all the time there is. */
-static int64_t suspect_due_ms(const struct kad_table *t,
-			      const struct kad_node *n)
-{
-	int64_t ms = (int64_t)SUSPECT_MS << (n->fails < 8 ? n->fails : 8);
-
-	return last_news_ms(n) +
-	       (ms < t->rules->stale_ms ? ms : t->rules->stale_ms);
-}
-
-struct kad_node *kad_table_next_suspect(struct kad_table *t, int64_t now_ms,
-					int64_t *next_ms)
-{
-	struct kad_node *best = NULL;
-
-	*next_ms = INT64_MAX;
-	for (unsigned i = 0; i < t->depth; i++) {
-		struct kad_bucket *b = &t->buckets[i];
-
-		for (unsigned j = 0; j < b->num; j++) {
-			struct kad_node *n = &b->nodes[j];
-			int64_t due;
-
-			if (state_of(t, n) == KAD_GOOD)
-				continue;
-			due = suspect_due_ms(t, n);
-			if (due < *next_ms) {
-				*next_ms = due;
-				best = n;
-			}
-		}
-	}
-	if (!best || *next_ms > now_ms)
-		return NULL;
-	best->asked_ms = now_ms;
-	return best;
-}
-
-bool kad_table_is_short(const struct kad_table *t)
-{
-	return t->num_nodes < 4 * t->rules->k;
-}
-
 bool kad_table_has_room(const struct kad_table *t, const struct kad_id *id)
 {
 	unsigned i;
 	struct kad_bucket *b = bucket_of(t, id, &i);
 
 	return b && (!b->nodes || b->num < b->cap);
-}
-
-unsigned kad_table_save(const struct kad_table *t, struct kad_contact *out,
-			unsigned max)
-{
-	unsigned num = 0;
-
-	/* Deepest first: neighbours are the hardest to find again. */
-	for (unsigned i = t->depth; i > 0; i--) {
-		const struct kad_bucket *b = &t->buckets[i - 1];
-
-		for (unsigned j = 0; j < b->num && num < max; j++) {
-			if (state_of(t, &b->nodes[j]) != KAD_GOOD)
-				continue;
-			out[num].id = b->nodes[j].id;
-			out[num++].addr = b->nodes[j].addr;
-		}
-	}
-	return num;
-}
-
-void kad_table_stats(const struct kad_table *t, struct kad_table_stats *out)
-{
-	*out = (struct kad_table_stats){ .nodes = t->num_nodes,
-					 .candidates = t->num_candidates,
-					 .buckets = t->depth };
-	for (unsigned i = 0; i < KAD_ID_BITS; i++) {
-		const struct kad_bucket *b = &t->buckets[i];
-
-		out->spares += b->num_spares;
-		for (unsigned j = 0; j < b->num; j++)
-			out->good += state_of(t, &b->nodes[j]) == KAD_GOOD;
-	}
 }

@@ -173,9 +173,9 @@ static void do_status(struct client *c, json_t *request)
 		if (!e)
 			return;
 	}
-	reply(c,
-	      json_pack("{s:b,s:o}", "ok", 1, "status",
-			e ? status_torrent(e) : status_library(c->control->s)));
+	reply(c, json_pack("{s:b,s:o}", "ok", 1, "status",
+			   e ? status_torrent(c->control->s, e)
+			     : status_library(c->control->s)));
 }
 
 static void do_peers(struct client *c, json_t *request)

@@ -74,7 +74,7 @@ static void write_text(struct mount *m, const struct node *n, struct buf *out)
 		free(magnet);
 		return;
 	case INO_STATUS_JSON:
-		status_write_json(status_torrent(n->entry), out);
+		status_write_json(status_torrent(m->s, n->entry), out);
 		return;
 	case INO_PEERS_JSON:
 		status_write_json(status_peers(n->entry), out);

@@ -364,6 +364,11 @@ static void on_source(void *arg, int r, int64_t id, const char *why)
 		fail(p, why);
 		return;
 	}
+	if (p->opts.is_single && !id) {
+		fail(p, "nothing was found under this key: is its owner, or"
+			" anybody who follows it, in the same DHT?");
+		return;
+	}
 	if (p->opts.is_single)
 		p->single_id = id;
 	if (!p->num_pending)

@@ -37,6 +37,7 @@ void opts_release(struct opts *o)
 	free(o->subtype);
 	list_release(&o->peers);
 	list_release(&o->trackers);
+	list_release(&o->bootstrap);
 	memset(o, 0, sizeof(*o));
 }
 

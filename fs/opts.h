@@ -21,9 +21,11 @@ struct opts {
 	bool has_state, has_data;   /* given by the user */
 	uint16_t port;              /* 0: first free of 6881..6889 */
 	bool has_bind;
-	struct addr bind4, bind6;         /* family 0: not that one */
-	struct opts_list peers;           /* HOST:PORT */
-	struct opts_list trackers;        /* URLs */
+	struct addr bind4, bind6;   /* family 0: not that one */
+	struct opts_list peers;     /* HOST:PORT */
+	struct opts_list trackers;  /* URLs */
+	struct opts_list bootstrap; /* HOST:PORT, DHT nodes */
+	bool no_dht;
 	struct addr announce4, announce6; /* announce_ip=; family 0: none */
 	uint64_t down_limit, up_limit;    /* bytes/s; 0: none */
 	unsigned max_peers;               /* 0: the engine's own limit */

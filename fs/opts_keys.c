@@ -22,6 +22,10 @@ static const struct opts_key keys[] = {
 	  "a peer for every torrent; may be repeated" },
 	{ "tracker", TYPE_LIST, 0, AT(trackers), "URL",
 	  "a tracker for every public torrent; may be repeated" },
+	{ "bootstrap", TYPE_LIST, 0, AT(bootstrap), "HOST:PORT",
+	  "a DHT node to begin with (none: private); repeatable" },
+	{ "nodht", TYPE_FLAG, 0, AT(no_dht), NULL,
+	  "no DHT: peers come from trackers and peer= alone" },
 	{ "announce_ip", TYPE_ADDR, 0, 0, "ADDR",
 	  "address to tell trackers, for a seeder on their LAN" },
 	{ "fill", TYPE_FILL, 0, AT(fill), "POLICY",
@@ -56,10 +60,8 @@ static const struct opts_key keys[] = {
 	  NULL },
 
 	/* The contract names these; their features come later. */
-	{ "bootstrap", TYPE_CHECKED, TRAIT_INACTIVE, 0, "HOST:PORT", NULL },
 	{ "overlay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "HOST:PORT", NULL },
 	{ "kenosis", TYPE_CHECKED, TRAIT_INACTIVE, 0, "0|1", NULL },
-	{ "nodht", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "nolsd", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "nopex", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "noutp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },

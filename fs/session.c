@@ -1,7 +1,7 @@
 /* Order of life. Up: loop, workers, state, HTTP, engine (binds TCP), UDP on
- * the same port, trackers, torrents of the last run. Down: sources and engine
- * say goodbye on the loop; then workers end, what they left is run, and the
- * rest is freed in the reverse order. */
+ * the same port, trackers, DHT, torrents of the last run. Down: sources and
+ * engine say goodbye on the loop; then workers end, what they left is run, and
+ * the rest is freed in the reverse order. */
 #include "fs/session.h"
 
 #include <errno.h>
@@ -17,6 +17,8 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/resolve.h"
+#include "fs/follow.h"
+#include "fs/session_dht.h"
 #include "tracker/tracker.h"
 
 #define STATE_RETRY_MS 50
@@ -243,6 +245,7 @@ static int load(struct session *s, char why[SESSION_WHY_SIZE])
 	}
 	for (struct torrent *t = engine_first(s->engine); t; t = engine_next(t))
 		library_put(s->library, t);
+	s->follows = follows_open(s);
 	for (size_t i = 0; !r && i < s->opts->peers.num; i++)
 		r = add_peer(s, s->opts->peers.items[i], why);
 	return r;
@@ -303,6 +306,7 @@ int session_open(const struct opts *opts, const struct session_config *config,
 		goto fail;
 	open_udp(s);
 	open_trackers(s);
+	s->dht = session_dht_open(s);
 	r = load(s, why);
 	if (r < 0)
 		goto fail;
@@ -358,6 +362,8 @@ void session_stop(struct session *s, void (*done)(void *arg), void *arg)
 	timer_init(&s->stop_timer, s->loop, on_stop_timer);
 	timer_set_ms(&s->stop_timer, SESSION_STOP_MS);
 	source_stop(s);
+	follows_stop(s->follows);
+	session_dht_stop(s->dht);
 	list_foreach_safe(l, &s->lookups, struct lookup, node)
 		lookup_free(l);
 	engine_stop(s->engine, on_engine_stopped, s);
@@ -377,8 +383,10 @@ void session_close(struct session *s)
 	workers_free(s->workers);
 	if (s->loop)
 		loop_run_once(s->loop, 0); /* what the workers left */
+	follows_close(s->follows);
 	if (s->trackers)
 		tracker_client_free(s->trackers);
+	session_dht_close(s->dht);
 	if (s->http)
 		http_free(s->http);
 	if (s->engine)

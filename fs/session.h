@@ -22,6 +22,8 @@ struct session_config {
 };
 
 struct tracker_client;
+struct session_dht;
+struct follows;
 
 /* Others read the fields, and write none. */
 struct session {
@@ -33,6 +35,8 @@ struct session {
 	struct http *http;
 	struct udp *udp; /* NULL: no UDP port to be had */
 	struct tracker_client *trackers;
+	struct session_dht *dht; /* NULL: nodht, or no UDP */
+	struct follows *follows;
 	struct engine *engine;
 	struct library *library;
 	int64_t started_s;              /* wall clock */
@@ -72,7 +76,8 @@ void session_unlisten(struct session_listener *l);
 /*
  * Adding. DONE is called once, on a later turn: 0 with the torrent's id, it is
  * durable (or was here before); or -errno with a sentence in WHY.
- * TEXT: path of a .torrent, magnet link, 40 or 64 hex digits, http(s) URL.
+ * TEXT: path of a .torrent, magnet link, 40 or 64 hex digits, http(s) URL,
+ * urn:btpk link (follow.h; id 0: it is followed, and nothing is there yet).
  * BYTES (taken): what such a file holds, or a magnet link.
  */
 typedef void session_add_fn(void *arg, int r, int64_t id, const char *why);

@@ -23,6 +23,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/base/sha.h"
+#include "fs/follow.h"
 
 struct add {
 	struct list node; /* in session->adds */
@@ -154,10 +155,11 @@ char *source_instance(const char *text, char why[SESSION_WHY_SIZE])
 	struct magnet *magnet = NULL;
 	char hex[41], reason[SESSION_WHY_SIZE];
 	uint8_t digest[SHA1_LEN], *bytes = NULL;
+	struct follow_link link;
 	size_t len = 0;
 	int r = 0;
 
-	if (is_url(text)) {
+	if (is_url(text) || follow_parse(text, &link)) {
 		sha1(text, strlen(text), digest);
 		return mem_strdup(hex_encode(digest, sizeof(digest), hex));
 	}
@@ -351,8 +353,14 @@ static struct add *add_new(struct session *s, session_add_fn *done, void *arg)
 void session_add(struct session *s, const char *text, session_add_fn *done,
 		 void *arg)
 {
-	struct add *a = add_new(s, done, arg);
+	struct follow_link link;
+	struct add *a;
 
+	if (follow_parse(text, &link)) {
+		follows_add(s->follows, &link, done, arg);
+		return;
+	}
+	a = add_new(s, done, arg);
 	if (is_magnet(text)) {
 		a->bytes = (uint8_t *)mem_strdup(text);
 		a->len = strlen(text);
@@ -367,11 +375,30 @@ void session_add(struct session *s, const char *text, session_add_fn *done,
 	}
 }
 
+/* A file with nothing but a link to a mutable torrent in it. */
+static bool is_link(const uint8_t *bytes, size_t len, struct follow_link *out)
+{
+	char text[FOLLOW_LINK_MAX];
+
+	if (len >= sizeof(text) || memchr(bytes, 0, len))
+		return false;
+	memcpy(text, bytes, len);
+	text[len] = '\0';
+	return follow_parse(text, out);
+}
+
 void session_add_bytes(struct session *s, uint8_t *bytes, size_t len,
 		       session_add_fn *done, void *arg)
 {
-	struct add *a = add_new(s, done, arg);
+	struct follow_link link;
+	struct add *a;
 
+	if (is_link(bytes, len, &link)) {
+		free(bytes);
+		follows_add(s->follows, &link, done, arg);
+		return;
+	}
+	a = add_new(s, done, arg);
 	a->bytes = bytes;
 	a->len = len;
 	add_parse(a);

@@ -8,6 +8,8 @@
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "fs/follow.h"
+#include "fs/session_dht.h"
 
 json_t *status_text(const char *text)
 {
@@ -83,7 +85,21 @@ static const char *hint(const struct torrent_stats *st)
 	return st->candidates ? "no peer answers yet" : "no peers yet";
 }
 
-json_t *status_torrent(struct entry *e)
+/* The link that this is the newest version of. */
+static void set_follow(json_t *o, struct session *s, struct entry *e)
+{
+	char link[FOLLOW_LINK_MAX];
+	const struct follow_link *l;
+	int64_t seq;
+
+	l = s->follows ? follows_of(s->follows, e->id, &seq) : NULL;
+	if (!l)
+		return;
+	set_text(o, "follows", follow_format(l, link));
+	set_int(o, "follows_seq", (uint64_t)seq);
+}
+
+json_t *status_torrent(struct session *s, struct entry *e)
 {
 	const struct metainfo *mi = torrent_metainfo(e->torrent);
 	json_t *o = json_object(), *sources = json_array();
@@ -106,6 +122,7 @@ json_t *status_torrent(struct entry *e)
 		set_int(o, "num_files", mi->num_files);
 		json_object_set_new(o, "private", json_boolean(mi->is_private));
 	}
+	set_follow(o, s, e);
 	torrent_each_source(e->torrent, add_source, sources);
 	json_object_set_new(o, "sources", sources);
 	free(magnet);
@@ -141,6 +158,18 @@ json_t *status_peers(struct entry *e)
 
 /* ---- all of them ---- */
 
+json_t *status_dht(struct dht *dht)
+{
+	char line[4096];
+	json_t *o;
+
+	if (!dht)
+		return json_null();
+	dht_describe(dht, line, sizeof(line));
+	o = json_loads(line, 0, NULL);
+	return o ? o : status_text(line);
+}
+
 json_t *status_library(struct session *s)
 {
 	json_t *o = json_object(), *list = json_array();
@@ -155,7 +184,8 @@ json_t *status_library(struct session *s)
 	set_text(o, "control", control);
 	set_text(o, "refused", s->refusal);
 	for (size_t i = 0; (e = library_at(s->library, i)); i++)
-		json_array_append_new(list, status_torrent(e));
+		json_array_append_new(list, status_torrent(s, e));
+	json_object_set_new(o, "dht", status_dht(session_dht_node(s->dht)));
 	json_object_set_new(o, "torrents", list);
 	free(control);
 	return o;

@@ -8,9 +8,11 @@
 
 /* Owned by the caller. Foreign text that is no UTF-8 comes out escaped. */
 json_t *status_library(struct session *s);
-json_t *status_torrent(struct entry *e);
+json_t *status_torrent(struct session *s, struct entry *e);
 json_t *status_peers(struct entry *e);
 json_t *status_text(const char *text);
+struct dht;
+json_t *status_dht(struct dht *dht); /* NULL: null */
 
 /* Takes JSON; adds it and a newline. */
 void status_write_json(json_t *json, struct buf *out);

@@ -125,6 +125,9 @@ static int run_add(int argc, char **argv)
 		answer = control_ask(&l.place, request);
 		if (!answer)
 			code = EXIT_REFUSED;
+		else if (!l.is_json && !*text_of(answer, "infohash"))
+			printf("%s  is followed, nothing was found yet\n",
+			       source);
 		else if (!l.is_json)
 			printf("%s  %s\n", text_of(answer, "infohash"),
 			       text_of(answer, "name"));

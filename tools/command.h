@@ -25,6 +25,7 @@ struct command {
 };
 
 extern const struct command cmd_check, cmd_get, cmd_info, cmd_make, cmd_seed;
+extern const struct command cmd_dht, cmd_getitem, cmd_lookup, cmd_putitem;
 extern const struct command cmd_add, cmd_ls, cmd_peers, cmd_rm, cmd_status;
 
 /* "weirctl NAME: ..., try weirctl NAME --help", and EXIT_USAGE. */

@@ -13,8 +13,9 @@
 #define HELP_WIDTH 80
 
 static const struct command *const commands[] = {
-	&cmd_get, &cmd_seed, &cmd_make, &cmd_info,   &cmd_check,
-	&cmd_add, &cmd_rm,   &cmd_ls,   &cmd_status, &cmd_peers,
+	&cmd_get,    &cmd_seed,    &cmd_make,    &cmd_info,   &cmd_check,
+	&cmd_add,    &cmd_rm,      &cmd_ls,      &cmd_status, &cmd_peers,
+	&cmd_lookup, &cmd_getitem, &cmd_putitem, &cmd_dht,
 };
 
 static void print_usage(FILE *f)

@@ -54,7 +54,9 @@ static void test_parse__takes_every_key_of_the_contract(void **state)
 	assert_int_equal(o->max_peers, 9);
 	assert_int_equal(o->down_limit, 1 << 20);
 	assert_int_equal(o->up_limit, 64 << 10);
-	assert_true(o->is_single && o->allow_other);
+	assert_true(o->is_single && o->allow_other && o->no_dht);
+	assert_int_equal(o->bootstrap.num, 1);
+	assert_string_equal(o->bootstrap.items[0], "h:1");
 }
 
 static void test_parse__takes_what_mount_and_fstab_pass(void **state)

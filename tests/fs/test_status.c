@@ -205,7 +205,7 @@ static void test_text__is_never_lost(void **state)
 static void test_torrent__says_what_is_here(void **state)
 {
 	struct rig *rig = *state;
-	json_t *o = status_torrent(entry_of(rig));
+	json_t *o = status_torrent(rig->s, entry_of(rig));
 
 	assert_string_equal(text(o, "state"), "on-demand");
 	assert_string_equal(text(o, "name"), entry_of(rig)->name);

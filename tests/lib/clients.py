@@ -77,7 +77,7 @@ def libtorrent(box, torrent, data, port, state):
                      "libtorrent")
 
 
-def transmission(box, torrent, data, port, state):
+def transmission(box, torrent, data, port, state, dht=False):
     need("transmission-daemon")
     rpc = box.port()
     os.mkdir(state + "/watch")
@@ -88,7 +88,7 @@ def transmission(box, torrent, data, port, state):
         "peer-port": port, "rpc-port": rpc, "rpc-bind-address": "127.0.0.1",
         "download-dir": data, "incomplete-dir-enabled": False,
         "watch-dir": state + "/watch", "watch-dir-enabled": True,
-        "dht-enabled": False, "lpd-enabled": False, "pex-enabled": False,
+        "dht-enabled": dht, "lpd-enabled": False, "pex-enabled": False,
         "utp-enabled": False, "port-forwarding-enabled": False,
         "encryption": 1, "preallocation": 0, "rename-partial-files": False,
         "ratio-limit-enabled": False, "start-added-torrents": True,

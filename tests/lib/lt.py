@@ -6,9 +6,12 @@
                                           exit 0 when complete and checked
     lt.py deadline TORRENT DATA PORT HOST:PORT
                                           lines "OFFSET LENGTH" in, bytes out
+    lt.py node PORT HOST:PORT             a DHT node; lines in, lines out:
+                                          put TEXT | get TARGET
     lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
 
-LT_LISTEN names another address than the tests' first one.
+LT_LISTEN names another address than the tests' first one; LT_DHT a DHT node to
+begin with, without it there is no DHT.
 """
 import os
 import sys
@@ -19,6 +22,13 @@ import libtorrent as lt
 
 def session(port, **more):
     listen = os.environ.get("LT_LISTEN")
+    if dht := os.environ.get("LT_DHT"):
+        # The tests' addresses are all of one private net.
+        more.update(enable_dht=True, dht_bootstrap_nodes=dht,
+                    dht_restrict_routing_ips=False,
+                    dht_restrict_search_ips=False,
+                    dht_ignore_dark_internet=False,
+                    dht_enforce_node_id=False)
     return lt.session({
         "listen_interfaces": f"{listen}:{port}" if listen
         else f"10.9.0.1:{port},[::1]:{port}",
@@ -53,6 +63,34 @@ def turn(s, handle, peers):
         for peer in peers:
             host, port = peer.rsplit(":", 1)
             handle.connect_peer((host.strip("[]"), int(port)))
+
+
+def alert_of(s, kinds, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        s.wait_for_alert(100)
+        for a in s.pop_alerts():
+            if isinstance(a, kinds):
+                return a
+    return None
+
+
+def node(s):
+    """Items of BEP 44, as libtorrent puts and gets them."""
+    while not s.status().dht_nodes:
+        time.sleep(0.05)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        verb, *rest = line.rstrip("\n").split(" ")
+        if verb == "put":
+            target = s.dht_put_immutable_item(rest[0])
+            alert_of(s, lt.dht_put_alert)
+            print(target, flush=True)
+        elif verb == "get":
+            s.dht_get_immutable_item(lt.sha1_hash(bytes.fromhex(rest[0])))
+            a = alert_of(s, lt.dht_immutable_item_alert)
+            v = a and a.item["value"]
+            print(v.decode() if isinstance(v, bytes) else v, flush=True)
 
 
 def deadline(s, h):
@@ -93,6 +131,9 @@ def main(verb, *args):
         lt.set_piece_hashes(t, os.path.dirname(os.path.abspath(path)))
         with open(out, "wb") as f:
             f.write(lt.bencode(t.generate()))
+        return
+    if verb == "node":
+        node(session(int(args[0]), alert_mask=lt.alert.category_t.all_categories))
         return
     source, data, port, *peers = args
     # Between two reads a deadline reader wants nothing, and stays.

@@ -113,10 +113,13 @@ MAY_INCLUDE = {
            "engine/magnet.h", "engine/sched.h", "engine/state.h",
            "engine/store.h"),
 }
-# These two plug everything together.
+# These plug everything together; follow.c speaks to the node that they made.
 MAY_ALSO = {
+    "fs/follow.c": ("dht/dht.h",),
     "fs/main.c": ("tracker/", "dht/"),
     "fs/session.c": ("tracker/", "dht/"),
+    "fs/session_dht.c": ("dht/",),
+    "fs/session_dht.h": ("dht/dht.h",),
 }
 # Libraries with a home of their own. "": the roots of what must stay free.
 SYSTEM_HOMES = {

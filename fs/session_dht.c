@@ -1,0 +1,157 @@
+#include "fs/session_dht.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "dht/dht_loop.h"
+#include "dht/dht_source.h"
+#include "engine/base/log.h"
+#include "engine/base/mem.h"
+
+#define NOTE          "dht.nodes"
+#define SAVE_EVERY_MS 300000
+#define SAVE_FIRST_MS 60000 /* soon, for those who start and stop a lot */
+
+struct session_dht {
+	struct session *s; /* borrowed */
+	struct dht_loop *loop;
+	struct dht_source *source;
+	struct timer save;
+};
+
+/* ---- the table, as a note ---- */
+
+static void on_note(void *arg, const char *key, const uint8_t *value,
+		    size_t len)
+{
+	if (!strcmp(key, NOTE))
+		buf_add(arg, value, len);
+}
+
+static void save(struct session_dht *d)
+{
+	struct buf b;
+
+	if (!d->s->state)
+		return;
+	buf_init(&b, LIMIT_NOTE_BYTES);
+	dht_loop_save(d->loop, &b);
+	if (!b.is_broken && b.len)
+		state_put_note(d->s->state, NOTE, b.ptr, b.len, NULL, NULL);
+	buf_release(&b);
+}
+
+static void on_save(struct timer *timer)
+{
+	struct session_dht *d = container_of(timer, struct session_dht, save);
+
+	save(d);
+	timer_set_ms(timer, SAVE_EVERY_MS);
+}
+
+/* ---- private swarms ---- */
+
+static bool is_local(const struct addr *a)
+{
+	return addr_is_loopback(a) || addr_is_private(a) ||
+	       addr_is_link_local(a);
+}
+
+static bool is_none(const char *text)
+{
+	return !strcmp(text, "none");
+}
+
+/* On a network of its own a DHT has nothing but local addresses, which are
+ * not believed otherwise: whoever names such a node, or binds loopback, is on
+ * one, and so is who has "none" to begin with. */
+static bool is_local_swarm(const struct opts *o)
+{
+	char host[256];
+	uint16_t port;
+	struct addr a;
+
+	if (addr_is_loopback(&o->bind4) || addr_is_loopback(&o->bind6))
+		return true;
+	for (size_t i = 0; i < o->bootstrap.num; i++) {
+		const char *text = o->bootstrap.items[i];
+
+		if (is_none(text))
+			return true;
+		if (addr_split(text, host, sizeof(host), &port) < 0)
+			continue;
+		if (!strcmp(host, "localhost") ||
+		    (!addr_parse(host, port, &a) && is_local(&a)))
+			return true;
+	}
+	return false;
+}
+
+void session_dht_options(const struct opts *o, struct dht_loop_options *out)
+{
+	*out = (struct dht_loop_options){
+		.allow_local = is_local_swarm(o),
+		.bootstrap = o->bootstrap.num
+				     ? (const char *const *)o->bootstrap.items
+				     : NULL,
+		.num_bootstrap = o->bootstrap.num,
+	};
+	/* The first node of a private swarm has nobody to begin with. */
+	if (o->bootstrap.num == 1 && is_none(o->bootstrap.items[0]))
+		out->num_bootstrap = 0;
+}
+
+/* ---- life ---- */
+
+struct session_dht *session_dht_open(struct session *s)
+{
+	struct dht_source_options source = { .port = engine_port(s->engine) };
+	struct dht_loop_options options;
+	struct session_dht *d;
+	struct buf saved;
+
+	if (s->opts->no_dht || !s->udp)
+		return NULL;
+	d = mem_alloc(sizeof(*d));
+	d->s = s;
+	buf_init(&saved, LIMIT_NOTE_BYTES);
+	if (s->state)
+		(void)state_load_notes(s->state, NOTE, on_note, &saved);
+	session_dht_options(s->opts, &options);
+	options.saved = saved.ptr;
+	options.saved_len = saved.len;
+	d->loop = dht_loop_new(s->loop, s->workers, s->udp, &options);
+	buf_release(&saved);
+	/* Behind a router that maps UDP and TCP alike, the port that others
+	 * see is the better one; ours is as good where none is. */
+	source.implied_port = udp_port(s->udp) == source.port;
+	d->source = dht_source_new(s->loop, dht_loop_node(d->loop), &source);
+	engine_add_source(s->engine, dht_source_face(d->source));
+	engine_set_dht_port(s->engine, udp_port(s->udp));
+	timer_init(&d->save, s->loop, on_save);
+	timer_set_ms(&d->save, SAVE_FIRST_MS);
+	return d;
+}
+
+void session_dht_stop(struct session_dht *d)
+{
+	if (!d)
+		return;
+	timer_stop(&d->save);
+	save(d);
+}
+
+void session_dht_close(struct session_dht *d)
+{
+	if (!d)
+		return;
+	timer_stop(&d->save);
+	dht_source_free(d->source);
+	dht_loop_free(d->loop);
+	free(d);
+}
+
+struct dht *session_dht_node(struct session_dht *d)
+{
+	return d ? dht_loop_node(d->loop) : NULL;
+}

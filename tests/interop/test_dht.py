@@ -1,0 +1,349 @@
+#!/usr/bin/python3
+"""Goal: without any tracker, the nodes people run and ours make one DHT: each
+finds what another announced, magnets resolve both ways, items go both ways, a
+mutable torrent is followed."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+from clients import PY, need_libtorrent, transmission, wait_complete
+from harness import HOSTS, LIB, Failed, Skip, case, check, main, need, same, until
+from torrent import MIB, Torrent, random_file, random_tree, sha256
+from weir import BUILD, WEIRCTL, Mount, weirctl
+
+LIMIT = 90
+NPM = os.environ.get("WEIRFS_NPM") or os.path.join(LIB, "../../build-npm")
+
+
+class Swarm:
+    """Nodes of ours, which all others begin with: on several addresses, since
+    some clients keep one node an address. Transmission announces nothing with
+    fewer than nine."""
+
+    def __init__(self, box, size=3):
+        self.box, self.nodes = box, []
+        first = "none"
+        for host in (HOSTS * size)[:size]:
+            port = box.port()
+            box.spawn([WEIRCTL, "dht", "-o",
+                       f"bind={host},port={port},bootstrap={first}"], "node")
+            self.nodes.append(f"{host}:{port}")
+            first = self.nodes[0]
+        until(lambda: json.loads(weirctl(
+            box, "lookup", "--node", "0" * 40, "--json", "-o", self.o(),
+            status=None).stdout or '{"nodes": []}')["nodes"][2:], 20,
+            "three nodes know each other")
+
+    def o(self, host=HOSTS[0]):
+        """Options that join it."""
+        return f"bind={host},bootstrap={self.nodes[1]}"
+
+    def seed(self, t, host=HOSTS[0]):
+        """weirctl seed, and wait until the DHT knows."""
+        box = self.box
+        box.spawn([WEIRCTL, "seed", t.path, "--data", t.parent, "--port",
+                   box.port(), "--bind", host, "-o",
+                   f"bootstrap={self.nodes[1]},"
+                   f"state={box.path('seed' + str(box.count))}"], "seed")
+        self.wait_announced(t)
+
+    def peers(self, t):
+        out = weirctl(self.box, "lookup", t.hash, "--json", "-o", self.o(),
+                      status=None).stdout
+        return json.loads(out)["peers"]
+
+    def wait_announced(self, t, seconds=45):
+        until(lambda: self.peers(t), seconds, "somebody announced it")
+
+
+def small(box, name="film", size=3 * MIB + 77, seed=1):
+    return Torrent(random_file(box.path("src/" + name), size, seed),
+                   box.path(name + ".torrent"))
+
+
+def lt_env(swarm):
+    need_libtorrent()
+    return {"LT_DHT": swarm.nodes[0]}
+
+
+def lt_seed(box, swarm, t):
+    box.spawn([PY, LIB + "/lt.py", "seed", t.path, t.parent, box.port()],
+              "libtorrent", env=lt_env(swarm))
+    swarm.wait_announced(t)
+
+
+class WebTorrent:
+    """bittorrent-dht of npm."""
+
+    def __init__(self, box, swarm):
+        need("node")
+        if not os.path.isdir(NPM + "/node_modules/bittorrent-dht"):
+            raise Skip("bittorrent-dht is not in build-npm (tools/deps test)")
+        self.p = box.spawn(["node", LIB + "/wtdht.mjs", os.path.abspath(NPM),
+                            box.port(), swarm.nodes[0]], "webtorrent",
+                           stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           text=True)
+        same(self.answer(), "ready", "what it says first")
+
+    def answer(self):
+        line = self.p.p.stdout.readline()
+        if not line:
+            raise Failed("bittorrent-dht ended: " + self.p.log()[-400:])
+        return json.loads(line)
+
+    def ask(self, *words):
+        self.p.p.stdin.write(" ".join(map(str, words)) + "\n")
+        self.p.p.stdin.flush()
+        return self.answer()
+
+
+def get(box, swarm, t, seconds=LIMIT):
+    to = box.mkdir("got")
+    weirctl(box, "get", t.magnet(), "--data", to, "-o",
+            swarm.o(HOSTS[1]) + f",port={box.port()}", seconds=seconds)
+    same(sha256(f"{to}/{t.name}"), sha256(t.data), "content")
+
+
+@case("ours: a magnet with nothing but its infohash, from weirctl seed", LIMIT)
+def ours(box):
+    swarm = Swarm(box)
+    t = small(box)
+    swarm.seed(t)
+    get(box, swarm, t)
+
+
+@case("a mount reads by-hash/INFOHASH within 2 s of the look-up", LIMIT)
+def by_hash(box):
+    swarm = Swarm(box)
+    t = small(box)
+    swarm.seed(t)
+    m = Mount(box, options=[swarm.o(HOSTS[1])])
+    until(lambda: (m.status().get("dht") or {}).get("well"), 10,
+          "the mount's node is well")
+    began = time.monotonic()
+    folder = m.path("by-hash", t.hash)
+    check(os.path.isdir(folder), "it is a folder at once")
+    until(lambda: os.listdir(folder), 10, "metadata is here")
+    with open(folder + "/film", "rb") as f:
+        same(f.read(65536), t.pread(0, 65536), "what is read")
+    took = time.monotonic() - began
+    print(f"# by-hash: {took:.2f} s")
+    check(took < 2, f"it took {took:.2f} s")
+
+
+@case("weirfs INFOHASH MNT -o single, and nothing else", LIMIT)
+def single(box):
+    swarm = Swarm(box)
+    t = small(box)
+    swarm.seed(t)
+    began = time.monotonic()
+    m = Mount(box, t.hash, single=True, options=[swarm.o(HOSTS[1])],
+              wait=False)
+    until(lambda: os.path.exists(m.path("film")), 20, "the file is there")
+    with open(m.path("film"), "rb") as f:
+        same(f.read(65536), t.pread(0, 65536), "what is read")
+    took = time.monotonic() - began
+    print(f"# single: {took:.2f} s from the command to 64 KiB")
+    check(took < 2, f"it took {took:.2f} s")
+    same(sha256(m.path("film")), sha256(t.data), "content")
+
+
+@case("a private torrent is not announced", LIMIT)
+def private(box):
+    swarm = Swarm(box)
+    t = Torrent(random_file(box.path("src/film"), MIB),
+                box.path("p.torrent"), info={"private": 1})
+    open_t = small(box, "other", MIB, 2)
+    box.spawn([WEIRCTL, "seed", t.path, "--data", t.parent, "--port",
+               box.port(), "-o", swarm.o() +
+               f",state={box.path('s')}"], "seed-private")
+    swarm.seed(open_t, HOSTS[2])  # by then the other would be known
+    time.sleep(2)
+    same(swarm.peers(t), [], "who has the private one")
+
+
+@case("libtorrent seeds, weirctl gets", LIMIT)
+def from_libtorrent(box):
+    swarm = Swarm(box)
+    t = small(box)
+    lt_seed(box, swarm, t)
+    get(box, swarm, t)
+
+
+@case("weirctl seeds, libtorrent gets the magnet", LIMIT)
+def to_libtorrent(box):
+    swarm = Swarm(box)
+    t = small(box)
+    swarm.seed(t, HOSTS[1])
+    to = box.mkdir("got")
+    p = box.spawn([PY, LIB + "/lt.py", "get", t.magnet(), to, box.port()],
+                  "libtorrent-get", env=lt_env(swarm))
+    same(p.wait(LIMIT, "all of it"), 0, "exit status")
+    same(sha256(to + "/film"), sha256(t.data), "content")
+
+
+def start_transmission(box, swarm, t, data):
+    state = box.mkdir(f"tr-{box.count}")
+    host, port = swarm.nodes[0].rsplit(":", 1)
+    box.write(os.path.relpath(state + "/dht.bootstrap", box.dir),
+              f"{host} {port}\n")
+    p = transmission(box, t.path, data, box.port(), state, dht=True)
+    return p
+
+
+@case("transmission seeds, weirctl gets", 150)
+def from_transmission(box):
+    swarm = Swarm(box, 12)
+    t = small(box, size=MIB)
+    data = box.mkdir("tr-data")
+    shutil.copy(t.data, data)
+    start_transmission(box, swarm, t, data)
+    swarm.wait_announced(t, 120)
+    get(box, swarm, t)
+
+
+@case("weirctl seeds, transmission gets", 150)
+def to_transmission(box):
+    swarm = Swarm(box, 12)
+    t = small(box, size=MIB)
+    swarm.seed(t)
+    data = box.mkdir("tr-data")
+    wait_complete(start_transmission(box, swarm, t, data), t, data, 120)
+
+
+def aria2(box, swarm, what, data, *more):
+    need("aria2c")
+    return box.spawn(["aria2c", "--no-conf", "--enable-dht=true",
+                      "--enable-dht6=false", "--bt-enable-lpd=false",
+                      f"--dht-entry-point={swarm.nodes[0]}",
+                      f"--dht-listen-port={box.port()}",
+                      f"--dht-file-path={box.path('dht.dat')}",
+                      "--enable-peer-exchange=false",
+                      f"--listen-port={box.port()}", "--seed-ratio=0.0",
+                      "--file-allocation=none", "-d", data, *more, what],
+                     "aria2")
+
+
+@case("weirctl seeds, aria2 gets the magnet", 150)
+def to_aria2(box):
+    swarm = Swarm(box)
+    t = small(box, size=MIB)
+    swarm.seed(t, HOSTS[1])
+    data = box.mkdir("aria2")
+    wait_complete(aria2(box, swarm, t.magnet(), data), t, data, 120)
+
+
+@case("aria2 seeds, weirctl gets", 150)
+def from_aria2(box):
+    swarm = Swarm(box)
+    t = small(box, size=MIB)
+    data = box.mkdir("aria2")
+    shutil.copy(t.data, data)
+    aria2(box, swarm, t.path, data, "--check-integrity=true")
+    swarm.wait_announced(t, 120)
+    get(box, swarm, t)
+
+
+@case("webtorrent's node finds who seeds, and is found", LIMIT)
+def webtorrent(box):
+    swarm = Swarm(box)
+    t = small(box)
+    swarm.seed(t)
+    w = WebTorrent(box, swarm)
+    peers = w.ask("lookup", t.hash)
+    check(peers and peers[0].startswith(HOSTS[0]), f"it found {peers}")
+    other = "ab" * 20
+    same(w.ask("announce", other, 4711), "ok", "its announce")
+    found = json.loads(weirctl(box, "lookup", other, "--json", "-o",
+                               swarm.o()).stdout)["peers"]
+    check(any(p.endswith(":4711") for p in found), f"we found {found}")
+
+
+@case("items that never change go both ways, with webtorrent and libtorrent",
+      LIMIT)
+def immutable(box):
+    swarm = Swarm(box)
+    w = WebTorrent(box, swarm)
+    target = w.ask("put", "from-webtorrent")
+    same(weirctl(box, "getitem", target, "-o", swarm.o()).stdout,
+         "from-webtorrent\n", "what we got")
+    put = json.loads(weirctl(box, "putitem", "from-weirctl", "--json", "-o",
+                             swarm.o()).stdout)
+    same(w.ask("get", put["target"]), "from-weirctl", "what it got")
+    p = box.spawn([PY, LIB + "/lt.py", "node", box.port()], "libtorrent",
+                  env=lt_env(swarm), stdin=subprocess.PIPE,
+                  stdout=subprocess.PIPE, text=True)
+    same(p.p.stdout.readline(), "ready\n", "what libtorrent says")
+
+    def ask(text):
+        p.p.stdin.write(text + "\n")
+        p.p.stdin.flush()
+        return p.p.stdout.readline().strip()
+    same(ask("get " + put["target"]), "from-weirctl", "what libtorrent got")
+    target = ask("put from-libtorrent")
+    same(weirctl(box, "getitem", target, "-o", swarm.o()).stdout,
+         "from-libtorrent\n", "what we got")
+
+
+@case("items that change go both ways, with webtorrent", LIMIT)
+def mutable(box):
+    swarm = Swarm(box)
+    w = WebTorrent(box, swarm)
+    seed = "07" * 32
+    key = w.ask("mput", seed, "salt", "one", 1)
+    same(len(key), 64, "its key")
+    got = json.loads(weirctl(box, "getitem", key, "--salt", "salt", "--json",
+                             "-o", swarm.o()).stdout)
+    same((bytes.fromhex(got["v"]), got["seq"]), (b"3:one", 1), "what we got")
+    box.write("key", seed)
+    put = json.loads(weirctl(box, "putitem", "two", "--key", box.path("key"),
+                             "--salt", "salt", "--json", "-o",
+                             swarm.o()).stdout)
+    same((put["key"], put["seq"]), (key, 2), "the next version")
+    same(w.ask("mget", key, "salt"), ["two", 2], "what it got")
+    # An older version, and one that does not match, are refused.
+    for more in (["--seq", "1"], ["--seq", "9", "--cas", "1"]):
+        weirctl(box, "putitem", "three", "--key", box.path("key"), "--salt",
+                "salt", *more, "-o", swarm.o(), status=1)
+
+
+@case("urn:btpk: a mutable torrent is followed; what did not change is copied",
+      LIMIT)
+def follow(box):
+    swarm = Swarm(box)
+    tree = random_tree(box.path("one/disk"), 60, seed=3, biggest=20)
+    first = Torrent(tree, box.path("one.torrent"))
+    shutil.copytree(box.path("one"), box.path("two"))
+    random_file(box.path("two/disk/new.dat"), 100000, 9)
+    second = Torrent(box.path("two/disk"), box.path("two.torrent"))
+    swarm.seed(first)
+    swarm.seed(second, HOSTS[2])
+    w = WebTorrent(box, swarm)
+    key = w.ask("mput", "09" * 32, "", "ih:" + first.hash, 1)
+    m = Mount(box, options=[swarm.o(HOSTS[1]), "fill=torrent"])
+    out = m.control("add", f"urn:btpk:{key}", seconds=40)
+    check(out.startswith(first.hash), f"weirctl add says {out}")
+    until(lambda: m.status("disk")["progress"] == 1, 20, "the first version")
+    same(m.status("disk")["follows"], f"magnet:?xs=urn:btpk:{key}", "status")
+    w.ask("mput", "09" * 32, "", "ih:" + second.hash, 2)
+    m.control("add", f"urn:btpk:{key}", seconds=40)  # looks at once
+
+    def newest():
+        return [t for t in m.status()["torrents"]
+                if t["infohash"] == second.hash and t["progress"] == 1]
+    t = until(newest, 30, "the second version")[0]
+    # A piece is whole or nothing, and the new file lies in some of two.
+    check(second.size > 4 * MIB and t["downloaded"] <= 3 * 262144,
+          f"{t['downloaded']} of {second.size} bytes were fetched")
+    box.run(["diff", "-r", box.path("two/disk"), m.file(t["name"])])
+    m.term()
+    m = Mount(box, options=[swarm.o(HOSTS[1])])
+    same([t.get("follows") is not None for t in m.status()["torrents"]
+          if t["infohash"] == second.hash], [True], "followed after a restart")
+
+
+main()
