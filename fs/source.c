@@ -40,6 +40,7 @@ struct add {
 	char why[SESSION_WHY_SIZE];
 	int64_t id;
 	bool is_in_engine, is_saved;
+	bool is_new; /* the engine did not have it before */
 	session_add_fn *done;
 	void *arg;
 };
@@ -210,6 +211,16 @@ static void add_fail(struct add *a)
 	add_finish(a, a->r, why);
 }
 
+/* What was refused must not be in the library all the same: adding it again
+ * would say that all is well, and the next run would not know it. */
+static void forget(struct add *a)
+{
+	struct torrent *t = engine_by_id(a->s->engine, a->id);
+
+	if (t && a->is_new && !a->s->is_stopping)
+		engine_remove(a->s->engine, t, false);
+}
+
 /* The engine may say "saved" before it returns; then it waits. */
 static void on_saved(void *arg, int r)
 {
@@ -220,9 +231,11 @@ static void on_saved(void *arg, int r)
 	a->r = r;
 	if (a->is_in_engine)
 		return;
-	if (r < 0)
+	if (r < 0) {
 		snprintf(why, sizeof(why), "cannot remember the torrent: %s",
 			 strerror(-r));
+		forget(a);
+	}
 	add_finish(a, r, why);
 }
 
@@ -246,6 +259,8 @@ static void add_to_engine(struct add *a)
 	int r;
 
 	a->is_in_engine = true;
+	a->is_new =
+		!engine_find(e, a->mi ? &a->mi->infohash : &a->magnet->infohash);
 	if (a->mi)
 		r = engine_add_metainfo(e, a->mi, &t, on_saved, a);
 	else

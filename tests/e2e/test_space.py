@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from harness import case, check, main, same
+from harness import case, check, main, same, until
 from stubpeer import StubPeer
 from torrent import MIB, Torrent, random_file
 from weir import PIECE, Mount, Reader
@@ -54,6 +54,31 @@ def room(box):
     free, real_free = st.f_bavail * st.f_frsize, real.f_bavail * real.f_frsize
     check(free <= real_free, f"{free} bytes free, really {real_free}")
     check(st.f_blocks > 0 and st.f_namemax >= 255, "sane numbers")
+
+
+@case("a torrent that cannot be remembered is not added, and can be later")
+def full_state(box):
+    disk = box.mkdir("w.state")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MIB}", "tmpfs",
+                    disk], check=True)
+    t = Torrent(random_file(box.path("src/file.bin"), 8 * MIB),
+                box.path("t.torrent"), 16384)
+    m = Mount(box)
+    with open(disk + "/ballast", "wb", buffering=0) as f:
+        try:
+            while f.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    for _ in range(2):
+        got = box.run(["cp", t.path, m.path("torrents")], status=1)
+        check("space" in got.stderr, f"cp says why: {got.stderr}")
+        until(lambda: not os.listdir(m.path("files")), 2, "it is not there")
+    m.control("add", t.path, status=1)
+    os.unlink(disk + "/ballast")
+    box.run(["cp", t.path, m.path("torrents")])
+    m.term()
+    same(os.listdir(Mount(box).path("files")), ["file.bin"], "the next run")
 
 
 main()
