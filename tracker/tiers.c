@@ -381,6 +381,9 @@ void tiers_complete(struct tiers *t, int64_t now_ms)
 	struct tier_entry *active = tiers_active(t);
 
 	t->is_complete = true;
+	/* Those that are just hearing of us hear of a leecher. */
+	for (size_t i = 0; i < t->num && !active; i++)
+		t->ladder[i]->owes_completed = t->ladder[i]->is_busy;
 	if (!active)
 		return;
 	active->owes_completed = true;

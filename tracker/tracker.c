@@ -55,10 +55,16 @@ struct peersource_job {
 	bool *gone;       /* set when stopped inside a callback */
 };
 
-struct farewell { /* a "stopped" under way */
+/* A "stopped" under way; before it a "completed", if that was owed: trackers
+ * count those, and one who only fetches leaves the moment it has all. */
+struct farewell {
 	struct list node;
 	struct tracker_client *client;
 	struct announce *call;
+	struct announce_request request;
+	char *url; /* owned */
+	uint8_t id[LIMIT_TRACKER_ID_BYTES];
+	size_t id_len;
 };
 
 static void run_soon(struct peersource_job *j)
@@ -352,6 +358,7 @@ static void farewell_free(struct farewell *f)
 
 	announce_cancel(f->call);
 	list_remove(&f->node);
+	free(f->url);
 	free(f);
 	if (c->drained && list_is_empty(&c->farewells))
 		timer_set_ms(&c->drain, 0);
@@ -363,31 +370,53 @@ static void on_farewell_answer(void *arg, const struct announce_answer *answer,
 	/* It heard us; that was all. on_end follows. */
 }
 
+static void farewell_say(struct farewell *f);
+
 static void on_farewell_end(void *arg, const struct announce_answer *failure)
 {
 	struct farewell *f = arg;
 
 	f->call = NULL;
-	farewell_free(f);
+	if (f->request.event == ANNOUNCE_STOPPED) {
+		farewell_free(f);
+		return;
+	}
+	f->request.event = ANNOUNCE_STOPPED;
+	farewell_say(f);
 }
 
-static void say_goodbye(struct peersource_job *j, const struct tier_entry *e,
-			struct announce_request *q)
+static void farewell_say(struct farewell *f)
 {
-	struct tracker_client *c = j->client;
-	struct farewell *f = mem_alloc(sizeof(*f));
-	struct announce_options o = { .id = e->id,
-				      .id_len = e->id_len,
+	struct tracker_client *c = f->client;
+	struct announce_options o = { .id = f->id,
+				      .id_len = f->id_len,
 				      .timeout_ms = TIMEOUT_STOP_MS,
-				      .is_trusted = is_trusted(c, e->url) };
+				      .is_trusted = is_trusted(c, f->url) };
 	struct announce_events events = { on_farewell_answer, on_farewell_end,
 					  f };
 
-	f->client = c;
-	q->event = ANNOUNCE_STOPPED;
-	q->num_want = 0;
-	list_push_back(&c->farewells, &f->node);
-	f->call = announce_start(c->announcer, e->url, q, &o, &events);
+	f->call = announce_start(c->announcer, f->url, &f->request, &o,
+				 &events);
+}
+
+static void say_goodbye(struct peersource_job *j, const struct tier_entry *e,
+			const struct announce_request *q)
+{
+	struct farewell *f = mem_alloc(sizeof(*f));
+	/* One that is under way may have been heard, and must not count
+	 * twice. */
+	bool is_owed = e->owes_completed &&
+		       !(e->is_busy && e->sent_event == ANNOUNCE_COMPLETED);
+
+	f->client = j->client;
+	f->url = mem_strdup(e->url);
+	memcpy(f->id, e->id, e->id_len);
+	f->id_len = e->id_len;
+	f->request = *q;
+	f->request.event = is_owed ? ANNOUNCE_COMPLETED : ANNOUNCE_STOPPED;
+	f->request.num_want = 0;
+	list_push_back(&f->client->farewells, &f->node);
+	farewell_say(f);
 }
 
 static void job_stop(struct peersource_job *j, bool say)

@@ -432,10 +432,21 @@ static void test_complete__while_an_announce_is_out(void **state)
 	assert_int_equal(a->sent_event, ANNOUNCE_COMPLETED);
 	tiers_release(&w.t);
 
-	/* Before anybody answered: "started" with nothing left says it all. */
+	/* Before anybody answered: who was told of a leecher is told again, */
 	open_world(&w);
 	a = expect(&w, three[0]);
 	tiers_complete(&w.t, w.now);
+	answer(&w, a, 1);
+	assert_true(expect(&w, three[0]) == a);
+	assert_int_equal(a->sent_event, ANNOUNCE_COMPLETED);
+	answer(&w, a, 0);
+	expect_nobody(&w);
+	tiers_release(&w.t);
+
+	/* and to the rest "started" with nothing left says it all. */
+	open_world(&w);
+	tiers_complete(&w.t, w.now);
+	a = expect(&w, three[0]);
 	answer(&w, a, 1);
 	assert_int_equal(tiers_event(a), ANNOUNCE_NONE);
 	tiers_release(&w.t);

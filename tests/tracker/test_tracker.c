@@ -269,6 +269,28 @@ static void test_http__started_peers_and_stopped(void **state)
 	close_world(&w);
 }
 
+/* One who leaves with the last byte says so first, then goodbye. */
+static void test_http__completed_at_the_end(void **state)
+{
+	struct world w;
+
+	open_world(&w);
+	add_url(&w, "/announce");
+	start(&w);
+	run_until(&w, &w.rounds, 1);
+	w.stats.left = 0;
+	w.source->ops->on_complete(w.job);
+	stop(&w, true);
+	run_until(&w, &w.requests, 2);
+	assert_non_null(strstr(w.head, "&event=completed"));
+	assert_non_null(strstr(w.head, "&numwant=0&"));
+	tracker_client_drain(w.client, on_drained, &w);
+	run_until(&w, &w.drained, 1);
+	assert_int_equal(w.requests, 3);
+	assert_non_null(strstr(w.head, "&event=stopped"));
+	close_world(&w);
+}
+
 static void test_http__completed_and_tracker_id(void **state)
 {
 	static const char body[] = "d11:external ip4:\xc0\x00\x02\x09"
@@ -589,6 +611,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_http__started_peers_and_stopped),
+		cmocka_unit_test(test_http__completed_at_the_end),
 		cmocka_unit_test(test_http__completed_and_tracker_id),
 		cmocka_unit_test(test_failure__next_tier_and_messages),
 		cmocka_unit_test(test_failure__reason_and_never_again),
