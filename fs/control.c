@@ -78,6 +78,18 @@ static void reply_error(struct client *c, const char *why)
 
 /* ---- commands ---- */
 
+static void reply_no_torrent(struct client *c, const char *text)
+{
+	char shown[200], why[300];
+
+	log_vis(text, strlen(text), shown, sizeof(shown));
+	snprintf(why, sizeof(why),
+		 "%s: no torrent, or more than one, has that name or begins "
+		 "its infohash so",
+		 shown);
+	reply_error(c, why);
+}
+
 static struct entry *find_torrent(struct client *c, json_t *request)
 {
 	const char *text =
@@ -88,7 +100,7 @@ static struct entry *find_torrent(struct client *c, json_t *request)
 	if (!text)
 		reply_error(c, "which torrent?");
 	else if (!e)
-		reply_error(c, "no such torrent, or more than one");
+		reply_no_torrent(c, text);
 	return e;
 }
 

@@ -130,6 +130,20 @@ static bool list_add(struct opts_list *l, const char *value)
 	return true;
 }
 
+static bool is_tracker(const char *url)
+{
+	static const char *const schemes[] = { "http://", "https://",
+					       "udp://" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(schemes); i++) {
+		size_t n = strlen(schemes[i]);
+
+		if (!strncasecmp(url, schemes[i], n) && url[n])
+			return true;
+	}
+	return false;
+}
+
 /* A flag may stand alone (-o) or have a word (a file). */
 static bool set_flag(bool *at, const char *value)
 {
@@ -165,6 +179,8 @@ static bool set_value(struct opts *o, const struct opts_key *k,
 		return true;
 	case TYPE_LIST:
 		return list_add(at, value);
+	case TYPE_URLS:
+		return is_tracker(value) && list_add(at, value);
 	case TYPE_PORT:
 		if (!parse_number(value, 65535, &n) || !n)
 			return false;
@@ -225,6 +241,28 @@ static void warn_inactive(struct opts *o, const struct opts_key *k)
 		 k->name);
 }
 
+/* What a wrong value should have been. */
+static const char *kind_of(const struct opts_key *k)
+{
+	if (!k->arg)
+		return "yes or no";
+	return strcmp(k->arg, "N") ? k->arg : "number that will do";
+}
+
+static void say_unknown(const char *key, const char *shown,
+			char why[OPTS_WHY_SIZE])
+{
+	const struct opts_key *near = opts_key_nearest(key);
+
+	if (near)
+		snprintf(why, OPTS_WHY_SIZE,
+			 "unknown option \"%s\"; did you mean \"%s\"?", shown,
+			 near->name);
+	else
+		snprintf(why, OPTS_WHY_SIZE,
+			 "unknown option \"%s\"; --help lists them all", shown);
+}
+
 int opts_set(struct opts *o, const char *key, const char *value,
 	     char why[OPTS_WHY_SIZE])
 {
@@ -235,9 +273,7 @@ int opts_set(struct opts *o, const char *key, const char *value,
 		return 0;
 	log_vis(key, strlen(key), shown, sizeof(shown));
 	if (!k) {
-		snprintf(why, OPTS_WHY_SIZE,
-			 "unknown option \"%s\"; did you mean \"%s\"?", shown,
-			 opts_key_nearest(key)->name);
+		say_unknown(key, shown, why);
 		return -EINVAL;
 	}
 	if (takes_value(k) && !value) {
@@ -251,7 +287,7 @@ int opts_set(struct opts *o, const char *key, const char *value,
 		log_vis(value ? value : "", value ? strlen(value) : 0, bad,
 			sizeof(bad));
 		snprintf(why, OPTS_WHY_SIZE, "option %s: \"%s\" is no %s",
-			 shown, bad, k->arg ? k->arg : "yes or no");
+			 shown, bad, kind_of(k));
 		return -EINVAL;
 	}
 	if (k->type == TYPE_PATH && k->at == offsetof(struct opts, state_dir))

@@ -20,7 +20,7 @@ static const struct opts_key keys[] = {
 	  "local address; twice for IPv4 and IPv6" },
 	{ "peer", TYPE_LIST, 0, AT(peers), "HOST:PORT",
 	  "a peer for every torrent; may be repeated" },
-	{ "tracker", TYPE_LIST, 0, AT(trackers), "URL",
+	{ "tracker", TYPE_URLS, 0, AT(trackers), "URL",
 	  "a tracker for every public torrent; may be repeated" },
 	{ "bootstrap", TYPE_LIST, 0, AT(bootstrap), "HOST:PORT",
 	  "a DHT node to begin with (none: private); repeatable" },
@@ -169,7 +169,7 @@ const struct opts_key *opts_key_nearest(const char *name)
 			best = &keys[i];
 		}
 	}
-	return best;
+	return least <= 1 + strlen(name) / 3 ? best : NULL;
 }
 
 const struct opts_key *opts_key_find(const char *name)

@@ -7,6 +7,7 @@ enum opts_type {
 	TYPE_PATH,
 	TYPE_TEXT,
 	TYPE_LIST,
+	TYPE_URLS, /* a list, of trackers */
 	TYPE_PORT,
 	TYPE_BIND,
 	TYPE_ADDR,
@@ -37,7 +38,8 @@ struct opts_key {
 
 /* NULL: no such key. */
 const struct opts_key *opts_key_find(const char *name);
-/* The key that somebody who wrote NAME may have meant. */
+/* The key that somebody who wrote NAME may have meant; NULL: none is like it.
+ */
 const struct opts_key *opts_key_nearest(const char *name);
 unsigned opts_key_index(const struct opts_key *key); /* below 64 */
 /* What mount(8) and fstab pass, and what changes nothing here. */

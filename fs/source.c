@@ -259,8 +259,8 @@ static void add_to_engine(struct add *a)
 	int r;
 
 	a->is_in_engine = true;
-	a->is_new =
-		!engine_find(e, a->mi ? &a->mi->infohash : &a->magnet->infohash);
+	a->is_new = !engine_find(e, a->mi ? &a->mi->infohash
+					  : &a->magnet->infohash);
 	if (a->mi)
 		r = engine_add_metainfo(e, a->mi, &t, on_saved, a);
 	else

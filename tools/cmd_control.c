@@ -232,7 +232,45 @@ static void print_amount(const char *label, const json_t *t, const char *key,
 	       unit);
 }
 
-/* One torrent: every source with what it said last. */
+static void print_tracker(const json_t *t)
+{
+	char when[32];
+
+	printf("tracker     %-10s %s", text_of(t, "state"), text_of(t, "url"));
+	if (!json_is_null(json_object_get(t, "seeders")))
+		printf("  %llu seeders",
+		       (unsigned long long)number_of(t, "seeders"));
+	if (!json_is_null(json_object_get(t, "leechers")))
+		printf("  %llu leechers",
+		       (unsigned long long)number_of(t, "leechers"));
+	if (*text_of(t, "error"))
+		printf("  \"%s\"", text_of(t, "error"));
+	if (!json_is_null(json_object_get(t, "next_s")))
+		printf("  again in %s",
+		       format_eta(number_of(t, "next_s"), 1, when));
+	putchar('\n');
+}
+
+/* A source of peers and what it said last. */
+static void print_source(const json_t *source)
+{
+	const json_t *state = json_object_get(source, "state");
+	const json_t *trackers = json_object_get(state, "trackers"), *t;
+	char *text;
+	size_t i;
+
+	json_array_foreach(trackers, i, t) print_tracker(t);
+	if (number_of(state, "left_out"))
+		printf("tracker     and %llu more\n",
+		       (unsigned long long)number_of(state, "left_out"));
+	if (trackers)
+		return;
+	text = json_dumps(state, JSON_ENCODE_ANY);
+	printf("%-11s %s\n", text_of(source, "name"), text ? text : "");
+	free(text);
+}
+
+/* One torrent. */
 static void print_torrent(const json_t *t)
 {
 	json_t *source;
@@ -258,14 +296,7 @@ static void print_torrent(const json_t *t)
 	if (*text_of(t, "message"))
 		printf("message     %s\n", text_of(t, "message"));
 	json_array_foreach(json_object_get(t, "sources"), i, source)
-	{
-		char *state = json_dumps(json_object_get(source, "state"),
-					 JSON_ENCODE_ANY);
-
-		printf("%-11s %s\n", text_of(source, "name"),
-		       state ? state : "");
-		free(state);
-	}
+		print_source(source);
 }
 
 static int run_status(int argc, char **argv)

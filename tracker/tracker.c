@@ -395,8 +395,8 @@ static void farewell_say(struct farewell *f)
 	struct announce_events events = { on_farewell_answer, on_farewell_end,
 					  f };
 
-	f->call = announce_start(c->announcer, f->url, &f->request, &o,
-				 &events);
+	f->call =
+		announce_start(c->announcer, f->url, &f->request, &o, &events);
 }
 
 static void say_goodbye(struct peersource_job *j, const struct tier_entry *e,

@@ -12,7 +12,7 @@ from harness import case, check, main, same, until
 from stubpeer import StubPeer
 from torrent import (MIB, Torrent, bdecode, bencode, random_file, random_tree,
                      sha256)
-from weir import Mount, Reader, World
+from weir import Mount, Reader, World, weirctl
 
 
 def make(box, name="file.bin", size=MIB, seed=1, **kw):
@@ -289,18 +289,36 @@ def hostile(box):
     check(not os.path.exists(box.path("evil")), "nothing escaped")
 
 
+@case("weirctl status tells a person of trackers, in words")
+def tracker_words(box):
+    t = make(box, announce="http://10.9.0.3:1/announce")
+    m = Mount(box, t.path)
+    until(lambda: "failing" in m.control("status", "file.bin"), 5, "it fails")
+    text = m.control("status", "file.bin")
+    line = next(x for x in text.splitlines() if x.startswith("tracker"))
+    check("http://10.9.0.3:1/announce" in line and "connect" in line,
+          f"url and error: {line}")
+    check("{" not in text, f"no JSON: {text}")
+    for command in ("status", "rm", "peers"):
+        got = weirctl(box, command, "nosuch", "-o", f"state={m.state}",
+                      status=1)
+        check("nosuch" in got.stderr, f"it names the torrent: {got.stderr}")
+
+
 @case("weirctl add, ls, status, peers and rm talk to the mount")
 def control(box):
     t = make(box)
     peer = StubPeer(box, t)
     m = Mount(box, options=[f"peer={peer.at}"])
     m.control("add", t.path)
+    # Now: two that are complete have nothing to say to each other.
+    until(lambda: peer.at in m.control("peers", "file.bin"), 5,
+          "peers names it")
     same(sha256(m.file("file.bin")), sha256(t.data), "content")
     check("file.bin" in m.control("ls"), "ls names it")
     same(json.loads(m.control("status", "--json"))["torrents"][0]["infohash"],
          t.hash, "status --json")
     check("file.bin" in m.control("status"), "status names it")
-    check(peer.at in m.control("peers", "file.bin"), "peers names it")
     m.control("rm", "file.bin")
     gone(m.path("files/file.bin"))
     check(m.control("rm", "file.bin", status=None) is not None, "")

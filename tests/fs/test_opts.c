@@ -112,6 +112,11 @@ static void test_parse__names_the_nearest_key(void **state)
 	assert_non_null(strstr(why, "\"allow_other\""));
 	assert_int_equal(opts_parse(o, "trackers=http://x/", why), -EINVAL);
 	assert_non_null(strstr(why, "\"tracker\""));
+	assert_int_equal(opts_parse(o, "bogus", why), -EINVAL);
+	assert_null(strstr(why, "mean"));
+	assert_int_equal(opts_parse(o, "tracker=foo", why), -EINVAL);
+	assert_non_null(strstr(why, "\"foo\" is no URL"));
+	assert_int_equal(opts_parse(o, "tracker=UDP://h:1/announce", why), 0);
 }
 
 static void test_parse__shows_foreign_bytes_escaped(void **state)
