@@ -9,10 +9,12 @@
  * asked when the one before it has failed, or has been silent for PATIENCE
  * while at most RACERS are asked at a time, since a dead tracker must not cost
  * a reader its first byte. Until any tracker has answered at all, patience is
- * short, unless it is our own queue of requests that is long: a thousand
- * torrents at one start must not become four thousand announces. Slow ones are
- * not given up: their peers are welcome when they come. A private torrent is at
- * one tracker at a time (BEP 27) and does not race.
+ * short and racers are many: of twenty trackers in a torrent of some age, all
+ * but the last may be silent. Unless it is our own queue of requests that is
+ * long: a thousand torrents at one start must not become four thousand
+ * announces. Slow ones are not given up: their peers are welcome when they
+ * come. A private torrent is at one tracker at a time (BEP 27) and does not
+ * race.
  *
  * The round is over with the first answer that has peers, or when everybody
  * was asked. An answer without peers ends it only for a seed, or in private:
@@ -39,6 +41,7 @@
 #include "engine/base/mem.h"
 
 #define RACERS                 4
+#define RACERS_FIRST           16
 #define PATIENCE_FIRST_MS      2000
 #define PATIENCE_MS            10000
 #define INTERVAL_S             1800 /* not told otherwise */
@@ -247,15 +250,14 @@ static unsigned racers(const struct tiers *t)
 /* When the next candidate may be asked beside those that are silent. */
 static int64_t may_send_ms(const struct tiers *t)
 {
+	bool is_calm = t->was_answered || t->is_patient;
 	unsigned n = racers(t);
 
 	if (!n)
 		return 0;
-	if (t->is_private || n >= RACERS)
+	if (t->is_private || n >= (is_calm ? RACERS : RACERS_FIRST))
 		return INT64_MAX;
-	return t->last_sent_ms + (t->was_answered || t->is_patient
-					  ? PATIENCE_MS
-					  : PATIENCE_FIRST_MS);
+	return t->last_sent_ms + (is_calm ? PATIENCE_MS : PATIENCE_FIRST_MS);
 }
 
 struct tier_entry *tiers_next(struct tiers *t, int64_t now_ms, int64_t *wake_ms)

@@ -150,29 +150,34 @@ static void test_start__our_own_queue_is_no_silence(void **state)
 	tiers_release(&w.t);
 }
 
-static void test_start__at_most_four_race(void **state)
+static void test_start__at_most_sixteen_race(void **state)
 {
-	const char *urls[6];
-	unsigned tiers[6];
+	const char *urls[18];
+	unsigned tiers[18];
 	struct world w;
 	struct tier_entry *first = NULL;
 
 	memset(&w, 0, sizeof(w));
 	tiers_init(&w.t, 1, false, false);
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 18; i++) {
 		urls[i] = mem_printf("http://t%u/announce", i);
 		tiers[i] = i;
 	}
-	tiers_add(&w.t, urls, tiers, 6);
-	for (int i = 0; i < 4; i++, w.now += 2 * S) {
+	tiers_add(&w.t, urls, tiers, 18);
+	for (int i = 0; i < 16; i++, w.now += 2 * S) {
 		struct tier_entry *e = expect(&w, urls[i]);
 
 		first = first ? first : e;
+		if (i == 3) { /* four, when the queue is ours */
+			w.t.is_patient = true;
+			assert_true(expect_nobody(&w) == INT64_MAX);
+			w.t.is_patient = false;
+		}
 	}
 	assert_true(expect_nobody(&w) == INT64_MAX);
 	flunk(&w, first);
-	expect(&w, urls[4]);
-	for (int i = 0; i < 6; i++)
+	expect(&w, urls[16]);
+	for (int i = 0; i < 18; i++)
 		free((char *)urls[i]);
 	tiers_release(&w.t);
 }
@@ -579,7 +584,7 @@ int main(void)
 		cmocka_unit_test(test_start__first_answer_with_peers_is_enough),
 		cmocka_unit_test(test_start__silence_races_the_next),
 		cmocka_unit_test(test_start__our_own_queue_is_no_silence),
-		cmocka_unit_test(test_start__at_most_four_race),
+		cmocka_unit_test(test_start__at_most_sixteen_race),
 		cmocka_unit_test(test_failure__next_one_at_once_then_back_off),
 		cmocka_unit_test(test_failure__retry_in),
 		cmocka_unit_test(test_empty_answer__asks_on_unless_seeding),
