@@ -296,6 +296,18 @@ static void load_free(struct load_job *j)
 	free(j);
 }
 
+/* A read may have been parked before anything was known to be here. */
+static void wake_reads(struct torrent *t)
+{
+	int64_t now_ms = loop_now_ms(t->engine->loop);
+
+	for (uint32_t i = 0;
+	     i < t->have.num_bits && sched_num_parked(t->sched); i++) {
+		if (bitfield_has(&t->have, i))
+			sched_on_piece(t->sched, t->picker, i, now_ms);
+	}
+}
+
 static void load_done(struct job *job)
 {
 	struct load_job *j = container_of(job, struct load_job, job);
@@ -327,6 +339,7 @@ static void load_done(struct job *job)
 		check_start(t, which_to_check(t));
 	else
 		torrent_on_checked(t);
+	wake_reads(t);
 }
 
 void resume_start(struct torrent *t, const struct state_torrent *left)

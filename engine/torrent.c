@@ -351,11 +351,14 @@ void torrent_add_peer(struct torrent *t, const struct addr *a,
 
 /* --- time --- */
 
-/* Nobody to ask: every source has answered, and no address is left to try. */
+/* Nobody to ask: every source has answered, and no address is left to try.
+ * While what is on disk is not all looked at, that is a source too. */
 static bool has_no_source(const struct torrent *t, int64_t now_ms)
 {
 	int64_t patience = t->engine->config.read_timeout_ms;
 
+	if (!t->is_ready)
+		return false;
 	if ((t->num_sources < t->engine->num_sources ||
 	     t->rounds_done < t->rounds_expected) &&
 	    (!patience || now_ms - t->started_ms < patience))

@@ -100,10 +100,21 @@ static void end_stop(void)
 
 static struct want want;
 static bool is_read;
+static int read_result;
 
 static void on_read(struct want *w, int r)
 {
 	is_read = true;
+	read_result = r;
+}
+
+static void set_want(uint32_t piece)
+{
+	memset(&want, 0, sizeof(want));
+	want.off = (uint64_t)piece * PIECE;
+	want.len = 1;
+	want.done = on_read;
+	is_read = false;
 }
 
 /* From a scripted seed. */
@@ -111,11 +122,7 @@ static void fetch(uint32_t piece, bool waits)
 {
 	struct raw_msg m;
 
-	memset(&want, 0, sizeof(want));
-	want.off = (uint64_t)piece * PIECE;
-	want.len = 1;
-	want.done = on_read;
-	is_read = false;
+	set_want(piece);
 
 	if (raw.fd < 0) {
 		raw_meet(&raw, &node, 'a', RAW_FAST);
@@ -153,6 +160,40 @@ static void test_stop__before_the_bits_are_loaded(void **state)
 	end_stop();
 	start_ready(false);
 	assert_int_equal(num_have(), NUM);
+	node_stop(&node);
+}
+
+static void test_read__parked_before_the_bits_are_loaded(void **state)
+{
+	start_ready(true);
+	node_stop(&node);
+	gate_shut(&gate, &rig, LANE_DISK);
+	start(false);
+	set_want(7);
+	torrent_want(node.torrent, NULL, &want);
+	rig_run(&rig, 100);
+	assert_false(is_read);
+	gate_open(&gate);
+	assert_true(rig_until(&rig, &is_read, 2000));
+	assert_int_equal(read_result, 0);
+	node_stop(&node);
+}
+
+/* Nobody is connected, and the piece is about to be found right. */
+static void test_read__parked_while_all_is_hashed(void **state)
+{
+	gate_shut(&gate, &rig, LANE_HASH);
+	start(true);
+	node.engine->config.read_timeout_ms = 0; /* none */
+	set_want(7);
+	torrent_want(node.torrent, NULL, &want);
+	rig_run(&rig, 100);
+	warp_ms(20000);
+	rig_run(&rig, 400);
+	assert_false(is_read);
+	gate_open(&gate);
+	assert_true(rig_until(&rig, &is_read, 2000));
+	assert_int_equal(read_result, 0);
 	node_stop(&node);
 }
 
@@ -366,6 +407,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_crash__loses_nothing_of_what_is_on_disk),
 		CASE(test_crash__a_file_that_was_replaced_is_not_believed),
+		CASE(test_read__parked_before_the_bits_are_loaded),
+		CASE(test_read__parked_while_all_is_hashed),
 		CASE(test_stop__before_the_bits_are_loaded),
 		CASE(test_stop__in_the_middle_of_a_check),
 		CASE(test_stop__while_a_piece_is_verified),
