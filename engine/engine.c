@@ -238,6 +238,17 @@ void engine_abandon(struct engine *e)
 		torrent_close(t);
 }
 
+static void free_kept_buffers(struct engine *e)
+{
+	while (e->buffers) {
+		struct buffer *b = e->buffers;
+
+		e->buffers = b->next;
+		free(b);
+	}
+	e->buffer_bytes = 0;
+}
+
 void engine_free(struct engine *e)
 {
 	struct list *n;
@@ -260,12 +271,7 @@ void engine_free(struct engine *e)
 	on_reap(-1, 0, e);
 	conn_hub_free(e->hub);
 	fdcache_free(e->fdcache);
-	while (e->buffers) {
-		struct buffer *b = e->buffers;
-
-		e->buffers = b->next;
-		free(b);
-	}
+	free_kept_buffers(e);
 	for (size_t i = 0; i < e->num_user_trackers; i++)
 		free(e->user_trackers[i]);
 	free(e->user_trackers);
@@ -317,12 +323,15 @@ void engine_on_event_complete(struct engine *e, struct torrent *t)
 		e->events.on_complete(e->events_arg, t);
 }
 
-uint8_t *engine_buffer_get(struct engine *e, size_t size)
+uint8_t *engine_buffer_try(struct engine *e, size_t size)
 {
 	struct buffer **b = &e->buffers;
 
 	if (size < sizeof(struct buffer))
 		size = sizeof(struct buffer);
+	if (e->filling_bytes + size > LIMIT_PARTIAL_BYTES)
+		return NULL;
+	e->filling_bytes += size;
 	for (; *b; b = &(*b)->next) {
 		struct buffer *found = *b;
 
@@ -332,6 +341,9 @@ uint8_t *engine_buffer_get(struct engine *e, size_t size)
 		e->buffer_bytes -= size;
 		return (uint8_t *)found;
 	}
+	/* Those of another size are in the way. */
+	if (e->filling_bytes + e->buffer_bytes > LIMIT_PARTIAL_BYTES)
+		free_kept_buffers(e);
 	return mem_realloc_array(NULL, size, 1);
 }
 
@@ -341,6 +353,7 @@ void engine_buffer_put(struct engine *e, uint8_t *bytes, size_t size)
 
 	if (size < sizeof(*b))
 		size = sizeof(*b);
+	e->filling_bytes -= size;
 	if (e->buffer_bytes + size > BUFFERS_KEPT) {
 		free(bytes);
 		return;

@@ -48,6 +48,7 @@ struct engine {
 
 	struct buffer *buffers; /* free piece buffers, kept for reuse */
 	size_t buffer_bytes;    /* of them */
+	size_t filling_bytes;   /* of those in use */
 
 	unsigned num_saving; /* rows that the state was given, adds and
 			      * removals, not yet durable */
@@ -66,8 +67,8 @@ void engine_on_event_complete(struct engine *e, struct torrent *t);
 void library_tick(struct engine *e);
 /* Writes T's row, and its metainfo if it has one. */
 void engine_save_new(struct engine *e, struct torrent *t);
-/* Piece buffers, reused. */
-uint8_t *engine_buffer_get(struct engine *e, size_t size);
+/* Piece buffers, reused. NULL: LIMIT_PARTIAL_BYTES of them are in use. */
+uint8_t *engine_buffer_try(struct engine *e, size_t size);
 void engine_buffer_put(struct engine *e, uint8_t *bytes, size_t size);
 bool engine_is_limited(const struct engine *e);
 /* URGENT: a reader waits. Such connects may run ahead of the rate and have a

@@ -2,10 +2,11 @@
  * tell everyone.
  *
  * A piece of at most LIMIT_PIECE_BUFFER bytes is gathered in one buffer; the
- * worker hashes it, and writes it only if it is right. A larger one goes to
- * disk block by block, unverified and unmarked, and is hashed from there. In
- * both cases the have-bit, and with it every reader and peer, waits for hash
- * and write. */
+ * worker hashes it, and writes it only if it is right. A larger one, and any
+ * one begun while the buffers of all torrents hold LIMIT_PARTIAL_BYTES, goes to
+ * disk block by block, unverified and unmarked, and is hashed from there: so
+ * nobody who waits for a piece waits for a buffer. In both cases the have-bit,
+ * and with it every reader and peer, waits for hash and write. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ struct filling {
 	uint8_t *bytes;        /* owned; NULL: written block by block */
 	unsigned writes_out;   /* block writes under way */
 	bool is_whole;         /* every block is here */
+	bool is_dropped;       /* to be freed when its writes are back */
 	int r;                 /* of write or read */
 	struct givers *givers; /* owned */
 	bool is_accused;       /* it was wrong before */
@@ -51,6 +53,22 @@ static void filling_free(struct filling *f)
 	givers_free(f->givers);
 	free(f->digests);
 	free(f);
+}
+
+/* Nobody wants what PIECE has gathered so far: it is here by another way. The
+ * picker forgets the partial next. */
+static void drop_filling(struct torrent *t, uint32_t piece)
+{
+	void **data = picker_partial_data(t->picker, piece);
+	struct filling *f = data ? *data : NULL;
+
+	if (!f)
+		return;
+	*data = NULL;
+	if (f->writes_out)
+		f->is_dropped = true;
+	else
+		filling_free(f);
 }
 
 /* --- worker --- */
@@ -148,7 +166,6 @@ static void convict(struct torrent *t, struct filling *f)
 
 static void on_right(struct torrent *t, uint32_t piece, uint32_t size)
 {
-	picker_on_verified(t->picker, piece, true, NULL, 0);
 	torrent_set_piece(t, piece, true);
 	t->error[0] = '\0';
 	resume_on_written(t, piece);
@@ -215,7 +232,7 @@ static struct filling *filling_of(struct torrent *t, uint32_t piece)
 	f->size = layout_piece_size(&t->mi->layout, piece);
 	f->givers = givers_new(layout_blocks(&t->mi->layout, piece));
 	if (f->size <= LIMIT_PIECE_BUFFER)
-		f->bytes = engine_buffer_get(t->engine, f->size);
+		f->bytes = engine_buffer_try(t->engine, f->size);
 	*data = f;
 	return f;
 }
@@ -238,7 +255,9 @@ static void block_write_done(struct job *job)
 	f->writes_out--;
 	if (w->r)
 		f->r = w->r;
-	if (f->is_whole && !f->writes_out)
+	if (f->is_dropped && !f->writes_out)
+		filling_free(f);
+	else if (f->is_whole && !f->writes_out)
 		verify(f);
 	free(w);
 }
@@ -315,6 +334,8 @@ void torrent_set_piece(struct torrent *t, uint32_t piece, bool have)
 	bool is_news = have ? bitfield_set(&t->have, piece)
 			    : bitfield_clear(&t->have, piece);
 
+	if (have)
+		drop_filling(t, piece);
 	picker_set_have(t->picker, piece, have);
 	if (!is_news || have)
 		return;

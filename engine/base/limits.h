@@ -117,7 +117,7 @@
 
 /* --- store, state, readers --- */
 #define LIMIT_OPEN_FILES	  256	      /* backing files kept open */
-#define LIMIT_PARTIAL_BYTES	  (192u << 20) /* piece buffers being filled */
+#define LIMIT_PARTIAL_BYTES	  (192u << 20) /* piece buffers in use, whole process */
 #define LIMIT_PIECE_BUFFER	  (16u << 20) /* larger pieces go to disk by block */
 #define LIMIT_WANTS		  65536	      /* reads that wait, whole process */
 #define LIMIT_SYNC_BYTES	  (64u << 20) /* verified bytes before a sync */
