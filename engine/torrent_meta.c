@@ -121,6 +121,22 @@ static int on_data(struct torrent *t, struct peer *p,
 	return 0;
 }
 
+/* A whole info dict of the largest kind is 1,920 parts. What the line does not
+ * take yet is better asked for again than kept. */
+static bool gives_part(const struct torrent *t, const struct peer *p,
+		       uint32_t part)
+{
+	uint32_t num =
+		(uint32_t)((t->mi ? t->mi->info.len : 0) + PART_BYTES - 1) /
+		PART_BYTES;
+	uint32_t most = num * LIMIT_METADATA_ROUNDS_IN;
+
+	if (most < LIMIT_METADATA_REQUESTS_IN)
+		most = LIMIT_METADATA_REQUESTS_IN;
+	return part < num && p->metadata_asked < most &&
+	       conn_unsent(p->conn) < LIMIT_SEND_QUEUE_BYTES / 2;
+}
+
 static void on_request(struct torrent *t, struct peer *p, uint32_t part)
 {
 	struct wire_metadata m = { .type = WIRE_METADATA_REJECT, .part = part };
@@ -129,10 +145,10 @@ static void on_request(struct torrent *t, struct peer *p, uint32_t part)
 
 	if (!p->ext.id_metadata)
 		return;
-	if (t->mi && at < t->mi->info.len &&
-	    p->metadata_asked++ < LIMIT_METADATA_REQUESTS_IN) {
+	if (gives_part(t, p, part)) {
 		size_t left = t->mi->info.len - at;
 
+		p->metadata_asked++;
 		m.type = WIRE_METADATA_DATA;
 		m.total_size = (uint32_t)t->mi->info.len;
 		m.data = (struct span){ t->mi->info.ptr + at,

@@ -41,7 +41,8 @@
 #define LIMIT_REQUESTS_OUT	  1000	      /* ours at one peer */
 #define LIMIT_REQUESTS_WHILE_CHOKED 300	      /* then the peer is dropped */
 #define LIMIT_SEND_QUEUE_BYTES	  (4u << 20)  /* unsent bytes per peer */
-#define LIMIT_METADATA_REQUESTS_IN 1024	      /* per peer and connection */
+#define LIMIT_METADATA_REQUESTS_IN 1024	      /* per peer and connection, or */
+#define LIMIT_METADATA_ROUNDS_IN  3	      /* so many times all parts */
 #define LIMIT_BLAME_CASES	  64	      /* wrong pieces remembered per torrent */
 #define LIMIT_HAVE_RETOLD	  8	      /* bitfields, have-alls and -nones more */
 #define LIMIT_EARLY_HAVES	  16384	      /* kept per peer before metadata */

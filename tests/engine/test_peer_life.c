@@ -238,6 +238,64 @@ static void test_told_port__counts_once(void **state)
 	assert_int_equal(num_candidates(), 1);
 }
 
+/* Metadata of which every block of 16 KiB is a piece: LEN bytes and a bit. */
+static struct metainfo *large_metainfo(uint32_t num_pieces)
+{
+	char why[METAINFO_WHY_SIZE];
+	struct metainfo *mi;
+	struct buf b;
+
+	buf_init(&b, 0);
+	buf_printf(&b,
+		   "d4:infod6:lengthi%llue4:name1:b12:piece lengthi16384e"
+		   "6:pieces%u:",
+		   num_pieces * 16384ull, num_pieces * 20);
+	for (uint32_t i = 0; i < num_pieces; i++)
+		buf_add(&b, "abcdefghijklmnopqrst", 20);
+	buf_printf(&b, "ee");
+	assert_int_equal(metainfo_parse(b.ptr, b.len, &mi, why), 0);
+	buf_release(&b);
+	return mi;
+}
+
+/* Asks for part I modulo NUM of the metadata, 50 at a time as long as LIMIT;
+ * how many were given. */
+static unsigned ask_metadata(unsigned num, unsigned limit)
+{
+	unsigned given = 0;
+	struct raw_msg m;
+	char text[64];
+
+	for (unsigned i = 0; i < limit; i++) {
+		snprintf(text, sizeof(text), "d8:msg_typei0e5:piecei%uee",
+			 i % num);
+		assert_true(raw_say_ext(&raw, WIRE_EXT_METADATA, text));
+		if (i % 50 != 49 && i != limit - 1)
+			continue;
+		for (unsigned k = 0; k < i % 50 + 1; k++) {
+			assert_true(raw_wait(&raw, WIRE_EXTENDED, &m, 5000));
+			m.body[14] = 0;
+			given += !strcmp((char *)m.body + 1, "d8:msg_typei1");
+		}
+	}
+	return given;
+}
+
+static void test_metadata__large_is_given_whole_and_not_for_ever(void **state)
+{
+	struct raw_msg m;
+	unsigned parts;
+
+	node_add(&node, large_metainfo(900000));
+	parts = (unsigned)((node.torrent->mi->info.len + 16383) / 16384);
+	assert_true(parts > LIMIT_METADATA_REQUESTS_IN);
+	raw_meet(&raw, &node, 'a', RAW_FAST | RAW_EXT);
+	assert_true(raw_wait(&raw, WIRE_EXTENDED, &m, 2000));
+	assert_true(raw_say_ext(&raw, 0, "d1:md11:ut_metadatai7eee"));
+	assert_int_equal(ask_metadata(parts, parts), parts);
+	assert_int_equal(ask_metadata(parts, 2 * parts + 200), 2 * parts);
+}
+
 static void test_family__not_bound_is_not_used(void **state)
 {
 	struct addr a;
@@ -307,6 +365,7 @@ int main(void)
 		CASE(test_stolen_id__cuts_nobody_off),
 		CASE(test_told_port__is_not_dialled),
 		CASE(test_told_port__counts_once),
+		CASE(test_metadata__large_is_given_whole_and_not_for_ever),
 		CASE(test_family__not_bound_is_not_used),
 		CASE(test_many_torrents__do_not_starve_one),
 		CASE(test_accounts__come_back_to_zero),
