@@ -52,7 +52,7 @@ uint32_t make_piece_length(uint64_t total)
 static bool check_url(const char *url, enum safeurl_kind kind)
 {
 	char *clean = safeurl_clean(url, strlen(url), kind);
-	bool is_url = clean != NULL;
+	bool is_url = clean && safeurl_is_of_use(clean);
 
 	free(clean);
 	return is_url;

@@ -19,6 +19,7 @@
 #include "engine/base/sha.h"
 #include "engine/metainfo_parser.h"
 #include "engine/names.h"
+#include "engine/safeurl.h"
 
 /* URLs of one list that get a look, repeats and rubbish included: a million of
  * them must not cost a million comparisons with those that are kept. */
@@ -323,12 +324,23 @@ static char *text_of(struct bnode dict, const char *key)
 	return mem_strndup((const char *)s.ptr, s.len);
 }
 
+static bool has_tracker_of_use(const struct metainfo *mi)
+{
+	for (size_t i = 0; i < mi->num_trackers; i++) {
+		if (safeurl_is_of_use(mi->trackers[i]))
+			return true;
+	}
+	return false;
+}
+
 static void parse_outside(struct metainfo_parser *p)
 {
 	struct metainfo *mi = p->mi;
 
 	parse_announce_list(mi, bnode_get_list(p->root, "announce-list"));
-	if (!mi->num_trackers)
+	/* By BEP 12 the list alone counts, but not if it is good for nothing.
+	 */
+	if (!has_tracker_of_use(mi))
 		add_tracker_node(mi, bnode_get(p->root, "announce"), 0);
 	parse_url_list(mi, bnode_get(p->root, "url-list"));
 	mi->comment = text_of(p->root, "comment");

@@ -22,7 +22,9 @@ static size_t scheme_len(const uint8_t *s, size_t len, enum safeurl_kind kind)
 		bool is_webseed;
 	} schemes[] = { { "http://", true },
 			{ "https://", true },
-			{ "udp://", false } };
+			{ "udp://", false },
+			{ "ws://", false },
+			{ "wss://", false } };
 
 	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
 		size_t n = strlen(schemes[i].text);
@@ -76,6 +78,11 @@ char *safeurl_clean(const void *bytes, size_t len, enum safeurl_kind kind)
 out:
 	buf_release(&out);
 	return url;
+}
+
+bool safeurl_is_of_use(const char *url)
+{
+	return strncmp(url, "ws", 2) != 0;
 }
 
 bool safeurl_add(char ***urls, size_t *num, size_t max, char *url)

@@ -6,7 +6,8 @@
 #include <stddef.h>
 
 enum safeurl_kind {
-	SAFEURL_TRACKER, /* http, https, udp */
+	SAFEURL_TRACKER, /* http, https, udp; ws and wss, which only browsers
+			  * can ask: kept as a fact of the torrent */
 	SAFEURL_WEBSEED, /* http, https */
 };
 
@@ -17,6 +18,9 @@ enum safeurl_kind {
  * than LIMIT_URL_BYTES.
  */
 char *safeurl_clean(const void *bytes, size_t len, enum safeurl_kind kind);
+
+/* Of a clean one: would a tracker client ask it? */
+bool safeurl_is_of_use(const char *url);
 
 /* Appends URL to the list *urls of *num unless it is there already or the list
  * holds MAX. Takes URL, which may be NULL; true when it was appended. */

@@ -48,7 +48,8 @@ static void test_trackers__urls_are_made_safe(void **state)
 	check_trackers("announce:'HTTP://a/\xc3\xa9'", "0 http://a/%C3%A9");
 	check_trackers("announce:'http://[::1]:80/a?b=%41&c'",
 		       "0 http://[::1]:80/a?b=%41&c");
-	check_trackers("announce:'wss://a/'", "");
+	check_trackers("announce:'wss:///a'", "");
+	check_trackers("announce:'wss://a/\\x0ab'", "");
 	check_trackers("announce:'file:///etc/passwd'", "");
 	check_trackers("announce:'http:///x'", "");
 	check_trackers("announce:'http://'", "");
@@ -56,6 +57,18 @@ static void test_trackers__urls_are_made_safe(void **state)
 	check_trackers("announce:'http://a/\\x00b'", "");
 	check_trackers("announce:'javascript:x'", "");
 	check_trackers("announce:2049*'a'", "");
+}
+
+/* Those that only browsers can ask are facts all the same. */
+static void test_trackers__of_no_use_are_kept(void **state)
+{
+	check_trackers("announce:'WSS://a/b c'", "0 wss://a/b%20c");
+	check_trackers("announce:'http://x/','announce-list':[['ws://a/',"
+		       "'udp://c:1'],['wss://d/']]",
+		       "0 ws://a/|0 udp://c:1|1 wss://d/");
+	/* a list of no use does not replace the other one */
+	check_trackers("announce:'http://x/','announce-list':[['wss://a/']]",
+		       "0 wss://a/|0 http://x/");
 }
 
 static void test_trackers__are_bounded(void **state)
@@ -142,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trackers__tiers),
 		cmocka_unit_test(test_trackers__urls_are_made_safe),
+		cmocka_unit_test(test_trackers__of_no_use_are_kept),
 		cmocka_unit_test(test_trackers__are_bounded),
 		cmocka_unit_test(test_trackers__can_be_added),
 		cmocka_unit_test(test_webseeds),
