@@ -63,7 +63,8 @@ void engine_bury(struct engine *e, struct peer *p); /* peer_free later */
 void engine_on_event_metadata(struct engine *e, struct torrent *t);
 void engine_on_event_complete(struct engine *e, struct torrent *t);
 /* --- library.c --- */
-/* Frees torrents that were removed and have no job out any more. */
+/* Frees torrents that were removed and have no job out any more, and begins
+ * those that waited for them. */
 void library_tick(struct engine *e);
 /* Writes T's row, and its metainfo if it has one. */
 void engine_save_new(struct engine *e, struct torrent *t);

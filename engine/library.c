@@ -127,10 +127,32 @@ static void put_row(struct engine *e, struct torrent *t,
 	buf_release(&b);
 }
 
+/* Does a torrent that was removed still write or delete where T has its data?
+ */
+static bool is_place_in_use(const struct torrent *t)
+{
+	const struct engine *e = t->engine;
+
+	list_foreach(old, &e->leaving, struct torrent, node) {
+		if (infohash_eq(&old->infohash, &t->infohash) ||
+		    (e->config.is_flat && !strcmp(old->name, t->name)))
+			return true;
+	}
+	return false;
+}
+
+/* Metadata is new here: looks at what is on disk, once it is T's alone. */
+static void begin(struct torrent *t)
+{
+	t->is_waiting = is_place_in_use(t);
+	if (!t->is_waiting)
+		resume_start(t, NULL);
+}
+
 void engine_save_new(struct engine *e, struct torrent *t)
 {
 	put_row(e, t, NULL, NULL);
-	resume_start(t, NULL);
+	begin(t);
 }
 
 static int64_t new_id(struct engine *e)
@@ -154,7 +176,7 @@ static int add_again(struct torrent *t, struct metainfo *mi,
 	t->metaxfer = NULL;
 	torrent_attach(t, mi);
 	put_row(t->engine, t, saved, arg);
-	resume_start(t, NULL);
+	begin(t);
 	engine_on_event_metadata(t->engine, t);
 	return -EEXIST;
 }
@@ -187,7 +209,7 @@ int engine_add_metainfo(struct engine *e, struct metainfo *mi,
 	torrent_attach(t, mi);
 	put_row(e, t, saved, arg);
 	torrent_start(t);
-	resume_start(t, NULL);
+	begin(t);
 	if (e->events.on_added)
 		e->events.on_added(e->events_arg, t);
 	engine_wake(e);
@@ -385,8 +407,18 @@ void engine_remove(struct engine *e, struct torrent *t, bool delete)
 	engine_wake(e);
 }
 
+static void begin_waiting(struct engine *e)
+{
+	list_foreach_safe(t, &e->torrents, struct torrent, node) {
+		if (t->is_waiting && !t->is_closing)
+			begin(t);
+	}
+}
+
 void library_tick(struct engine *e)
 {
+	bool has_left = false;
+
 	list_foreach_safe(t, &e->leaving, struct torrent, node) {
 		if (!torrent_is_idle(t))
 			continue;
@@ -396,5 +428,8 @@ void library_tick(struct engine *e)
 		}
 		list_remove(&t->node);
 		torrent_free(t);
+		has_left = true;
 	}
+	if (has_left)
+		begin_waiting(e);
 }

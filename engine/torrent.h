@@ -50,6 +50,7 @@ struct torrent {
 	bool was_ready;   /* when it was closed */
 	bool is_finished; /* its last save has begun */
 	bool delete_data; /* once no job is out */
+	bool is_waiting;  /* for one that leaves the same place on disk */
 
 	struct metainfo *mi;   /* owned; NULL before metadata */
 	struct store *store;   /* own reference */

@@ -255,7 +255,7 @@ void torrent_set_fill(struct torrent *t, enum fill_policy fill)
 
 void torrent_check(struct torrent *t)
 {
-	if (!t->mi || t->is_closing)
+	if (!t->mi || t->is_closing || t->is_waiting)
 		return;
 	check_stop(t);
 	for (uint32_t i = 0; i < t->have.num_bits; i++) {

@@ -181,6 +181,43 @@ static void test_remove__with_work_under_way(void **state)
 	node_stop(&node);
 }
 
+/* The data of the old one is being deleted when it comes again: the new one
+ * must not believe what it sees, nor lose what it fetches. */
+static void test_remove__and_add_again_at_once(void **state)
+{
+	struct torrent *t;
+
+	start(4 * PIECE, PIECE);
+	bring_the_file();
+	torrent_check(node.torrent);
+	assert_true(rig_until(&rig, &node.is_complete, 5000));
+	raw_close(&raw);
+	gate_shut(&gate, &rig, LANE_DISK);
+	engine_remove(node.engine, node.torrent, true);
+	rig_run(&rig, 50);
+	node_add(&node, rig_metainfo(&rig, "a", "film", PIECE));
+	t = node.torrent;
+	torrent_check(t); /* somebody is in a hurry */
+	rig_run(&rig, 300);
+	assert_null(t->check);
+	assert_false(t->is_ready);
+	gate_open(&gate);
+	assert_true(rig_until(&rig, &t->is_ready, 5000));
+	assert_int_equal(t->have.num_set, 0);
+	raw_meet(&raw, &node, 'a', RAW_FAST);
+	rig_run(&rig, 50);
+	raw_say(&raw, WIRE_HAVE_ALL);
+	raw_say(&raw, WIRE_UNCHOKE);
+	rig_run(&rig, 50);
+	for (uint32_t i = 0; i < PIECE / BLOCK; i++)
+		give((struct block_ref){ 2, i }, zeros);
+	for (int i = 0; i < 100 && !torrent_has(t, 2 * PIECE, 1); i++)
+		rig_run(&rig, 10);
+	assert_true(torrent_has(t, 2 * PIECE, 1));
+	shell("test -f %s/b/film", rig.dir);
+	node_stop(&node);
+}
+
 static void test_stop__with_work_under_way(void **state)
 {
 	leave_with_work();
@@ -221,6 +258,7 @@ int main(void)
 		CASE(test_write_error__frees_the_buffer),
 		CASE(test_wrong_piece__frees_the_buffer),
 		CASE(test_remove__with_work_under_way),
+		CASE(test_remove__and_add_again_at_once),
 		CASE(test_stop__with_work_under_way),
 		CASE(test_buffers__are_bounded_and_starve_nobody),
 	};
