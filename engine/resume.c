@@ -301,8 +301,8 @@ static void wake_reads(struct torrent *t)
 {
 	int64_t now_ms = loop_now_ms(t->engine->loop);
 
-	for (uint32_t i = 0;
-	     i < t->have.num_bits && sched_num_parked(t->sched); i++) {
+	for (uint32_t i = 0; i < t->have.num_bits && sched_num_parked(t->sched);
+	     i++) {
 		if (bitfield_has(&t->have, i))
 			sched_on_piece(t->sched, t->picker, i, now_ms);
 	}
