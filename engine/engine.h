@@ -191,6 +191,9 @@ void engine_add_tracker(struct engine *e, const char *url);
 /* One open file: torrent bytes [start, end). Freed by reader_free. */
 struct reader *torrent_open_reader(struct torrent *t, uint64_t start,
 				   uint64_t end);
+/* Each file that was asked for from its first byte to its last, here or not:
+ * see sched_on_whole_file. START, END: its bytes in the torrent. */
+void torrent_on_whole_file(struct torrent *t, uint64_t start, uint64_t end);
 /* Bytes that are not all here: W->done(W, 0) when they are. W is parked until
  * then, or until torrent_cancel(W). done may run before this returns. */
 void torrent_want(struct torrent *t, struct reader *r, struct want *w);

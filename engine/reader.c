@@ -11,7 +11,13 @@
  * Two readers of a file fight over nothing: near pieces of those who read at a
  * steady rate come first, then all take turns. Windows share a budget, since
  * every piece in flight is a buffer. After 30 s without a read the window is
- * gone; the next read near where it was opens it again. */
+ * gone; the next read near where it was opens it again.
+ *
+ * Files that are smaller than a window end before it opens. Who reads many of
+ * them one after the other, each as a whole, has a window over all of them: a
+ * walk is a reader of the whole torrent that nobody opened. It fetches nothing
+ * before the third file, and no more than is in proportion to what was read:
+ * a person who opens three pictures may not want the album. */
 #include "engine/sched_private.h"
 
 #include <stdlib.h>
@@ -29,8 +35,10 @@
 #define WINDOW_PER_READ  8    /* bytes ahead for a byte of the run */
 #define HORIZON_MS       5000 /* steady readers: this far comes first */
 #define IDLE_MS          30000
-#define PAUSE_MS         2000 /* longer gaps say nothing about the rate */
-#define RATE_MS          4000 /* memory of the rate */
+#define WALK_FILES       3
+#define WALK_IDLE_MS     10000 /* nobody closes a walk */
+#define PAUSE_MS         2000  /* longer gaps say nothing about the rate */
+#define RATE_MS          4000  /* memory of the rate */
 /* A fast peer's pipeline (LIMIT_REQUESTS_OUT blocks) beyond a piece. */
 #define PIPELINE_BYTES (16 * MIB)
 
@@ -188,6 +196,77 @@ void reader_on_unparked(struct reader *r, int64_t now_ms)
 	r->free_ms = now_ms;
 }
 
+/* --- walks over files --- */
+
+void walks_init(struct sched *s)
+{
+	for (int i = 0; i < WALKS_MAX; i++) {
+		struct reader *w = &s->walks[i];
+
+		w->sched = s;
+		w->end = s->layout.total;
+		w->is_walk = true;
+		list_init(&w->node);
+		list_init(&w->active);
+	}
+}
+
+/* Pads, and files without bytes of their own pieces, may be in between; files
+ * that several processes read may come a little out of order. */
+static bool is_on_walk(const struct reader *w, uint64_t start)
+{
+	uint64_t slack = w->sched->layout.piece_length - 1;
+
+	return w->run.bytes && start <= w->run.next + slack &&
+	       w->run.next <= start + slack;
+}
+
+/* The one that goes on at START, or the oldest, to begin there. */
+static struct reader *walk_at(struct sched *s, uint64_t start, int64_t now_ms)
+{
+	struct reader *w = &s->walks[0];
+
+	for (int i = 0; i < WALKS_MAX; i++) {
+		if (is_on_walk(&s->walks[i], start))
+			return &s->walks[i];
+		if (s->walks[i].walked < w->walked)
+			w = &s->walks[i];
+	}
+	deactivate(w);
+	w->class = READER_PROBE;
+	w->window = (struct piece_span){ 0 };
+	w->run = (struct run){ .next = start };
+	w->taken_bytes = w->taken_ms = 0;
+	w->read_ms = now_ms;
+	return w;
+}
+
+/* Waits count as well: whoever waits takes little, and needs 20 s of that. */
+void sched_on_whole_file(struct sched *s, uint64_t start, uint64_t end,
+			 int64_t now_ms)
+{
+	struct reader *w = walk_at(s, start, now_ms);
+	int64_t gap = now_ms - w->read_ms;
+
+	w->read_ms = now_ms;
+	w->walked = ++s->num_walked;
+	if (end <= w->run.next)
+		return; /* again */
+	w->taken_bytes += end - start;
+	w->taken_ms += (uint64_t)(gap < 0 ? 0 : gap);
+	if (w->taken_ms > RATE_MS) {
+		w->taken_ms /= 2;
+		w->taken_bytes /= 2;
+	}
+	w->run.bytes += end - start;
+	w->run.next = end;
+	if (++w->run.score < WALK_FILES)
+		return;
+	if (w->class == READER_PROBE)
+		w->class = READER_STREAM;
+	activate(w);
+}
+
 /* --- windows --- */
 
 /* Bytes the reader takes in MS when nothing blocks it. */
@@ -202,13 +281,14 @@ static void set_window(struct reader *r)
 	const struct piece_span none = { 0 };
 	const struct layout *l = &r->sched->layout;
 	uint32_t first;
+	uint64_t least = r->is_walk ? 1 : WINDOW_MIN_BYTES;
 	uint64_t most = min_u64(WINDOW_MAX_BYTES,
 				LIMIT_PARTIAL_BYTES / 2 / r->sched->num_active);
 	uint64_t want = takes_in(r, WINDOW_MS), size;
 
 	most = max_u64(most, WINDOW_MIN_BYTES);
-	size = min_u64(want, WINDOW_MIN_BYTES + WINDOW_PER_READ * r->run.bytes);
-	size = max_u64(min_u64(size, most), WINDOW_MIN_BYTES);
+	size = min_u64(want, least + WINDOW_PER_READ * r->run.bytes);
+	size = max_u64(min_u64(size, most), least);
 	r->class = size == most ? READER_BULK : READER_STREAM;
 	/* While the last blocks of a piece are on their way, those of the next
 	 * must be there to ask for. */
@@ -244,8 +324,10 @@ static uint32_t horizon(const struct reader *r)
 /* Sets the window, and lets go of the reader when it has nothing to fetch. */
 static bool refresh(struct reader *r, int64_t now_ms)
 {
+	int64_t idle_ms = r->is_walk ? WALK_IDLE_MS : IDLE_MS;
+
 	if (r->class != READER_PROBE && !r->num_parked &&
-	    now_ms - r->read_ms > IDLE_MS)
+	    now_ms - r->read_ms > idle_ms)
 		r->class = READER_PROBE;
 	if (r->class == READER_PROBE)
 		r->window = (struct piece_span){ 0 };

@@ -102,6 +102,7 @@ struct sched *sched_new(const struct layout *layout)
 	for (int i = 0; i < PLACE_BUCKETS; i++)
 		list_init(&s->places[i]);
 	s->hungry = &s->wants;
+	walks_init(s);
 	return s;
 }
 

@@ -61,6 +61,13 @@ void reader_free(struct reader *r); /* its wants were cancelled */
 /* Each read, before it is parked or answered. */
 void reader_on_read(struct reader *r, uint64_t off, uint64_t len,
 		    int64_t now_ms);
+/* A file, bytes [start, end) of the torrent, was asked for from its first byte
+ * to its last. Three in the order of the torrent, each where the last one
+ * ended or nearly so, are a walk: a stream that goes on over the files behind
+ * them, with a window of 20 s of what it takes, and 8 bytes for each one read.
+ * Looking at the heads of files is none. */
+void sched_on_whole_file(struct sched *s, uint64_t start, uint64_t end,
+			 int64_t now_ms);
 /* Fetch this range soon, without a read (prefetch). */
 void reader_prefetch(struct reader *r, uint64_t off, uint64_t len,
 		     int64_t now_ms);

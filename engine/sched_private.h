@@ -23,6 +23,8 @@ struct reader {
 	struct list active;  /* in its active ones: has a window or prefetch */
 	uint64_t start, end; /* bytes of the torrent */
 	enum reader_class class;
+	bool is_walk;    /* over files, see sched_on_whole_file */
+	uint64_t walked; /* num_walked of its last file */
 
 	struct run run;  /* where the window is */
 	struct run jump; /* one that may become it */
@@ -38,13 +40,16 @@ struct reader {
 };
 
 #define PLACE_BUCKETS 256
+#define WALKS_MAX     4
 
 struct sched {
 	struct layout layout;
 	struct list readers; /* all */
 	struct list active;  /* those with something to fetch, in turn */
 	unsigned num_active;
-	struct list wants; /* oldest first */
+	struct reader walks[WALKS_MAX];
+	uint64_t num_walked; /* files */
+	struct list wants;   /* oldest first */
 	unsigned num_wants;
 	/* No want before this node has a free block in the pieces that are
 	 * urgent, as of this generation; &wants: none at all. */
@@ -67,6 +72,7 @@ bool span_is_interesting(const struct picker *p, const struct picker_peer *peer,
 
 /* --- reader.c --- */
 
+void walks_init(struct sched *s);
 void reader_on_parked(struct reader *r);
 void reader_on_unparked(struct reader *r, int64_t now_ms);
 /* What readers of a steady rate need soon. Call this before the next one: it

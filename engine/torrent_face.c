@@ -274,6 +274,11 @@ struct reader *torrent_open_reader(struct torrent *t, uint64_t start,
 	return reader_new(t->sched, start, end);
 }
 
+void torrent_on_whole_file(struct torrent *t, uint64_t start, uint64_t end)
+{
+	sched_on_whole_file(t->sched, start, end, loop_now_ms(t->engine->loop));
+}
+
 /* A jump leaves requests behind that nobody demands: they stand in front of
  * the new ones in the peers' queues, so take them back. */
 static void ask_for(struct torrent *t)

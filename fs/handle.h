@@ -29,6 +29,7 @@ struct handle {
 	struct entry *entry;   /* NULL: the torrent has left the library */
 	struct reader *reader; /* NULL: all was here at open */
 	uint64_t start, length;
+	uint64_t read_to;  /* from 0 on, without a gap */
 	struct list reads; /* under way, read.c */
 
 	struct buf text; /* what it said when it was opened */

@@ -324,6 +324,20 @@ static void read_begin(struct read *rd, bool is_here)
 		read_free(rd);
 }
 
+/* Tells the engine of each file that was read from end to end; in the order of
+ * the torrent, they tell it which ones come next. Reads ahead by the kernel
+ * may come out of order. */
+static void note_progress(struct handle *h, uint64_t off, uint64_t end)
+{
+	if (h->read_to >= h->length || end <= h->read_to ||
+	    off > (h->read_to ? h->read_to + MOUNT_MAX_IO : 0))
+		return;
+	h->read_to = end;
+	if (end == h->length)
+		torrent_on_whole_file(h->entry->torrent, h->start,
+				      h->start + h->length);
+}
+
 void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size,
 		  bool is_page)
 {
@@ -348,6 +362,7 @@ void read_content(fuse_req_t req, struct handle *h, uint64_t off, size_t size,
 	start = h->start + off;
 	if (h->reader)
 		reader_on_read(h->reader, start, size, loop_now_ms(m->s->loop));
+	note_progress(h, off, off + size);
 	is_here = torrent_has(t, start, size);
 	if (is_here) {
 		ssize_t n = store_read_now(torrent_store(t), start,

@@ -469,6 +469,84 @@ static void test_tick__ends_what_gets_nothing(void **state)
 	teardown(&f);
 }
 
+#define SMALL 20000u
+
+/* Files of SMALL bytes, one after the other: the FIRST to the LAST are read. */
+static void read_files(struct fixture *f, uint64_t first, uint64_t last)
+{
+	for (uint64_t i = first; i <= last; i++)
+		sched_on_whole_file(f->s, i * SMALL, (i + 1) * SMALL,
+				    f->now_ms);
+}
+
+static void test_walk__third_file_in_order_opens_the_window(void **state)
+{
+	struct fixture f;
+	size_t n;
+
+	setup(&f, 65536);
+	read_files(&f, 0, 1);
+	assert_int_equal(fetch_all(&f), 0);
+	read_files(&f, 1, 1); /* again is no third one */
+	read_files(&f, 0, 0);
+	assert_int_equal(fetch_all(&f), 0);
+	read_files(&f, 2, 2);
+	/* 8 bytes for each one read. */
+	n = fetch_all(&f);
+	assert_in_range(n, 7 * 4, 9 * 4);
+	read_files(&f, 3, 100);
+	n = fetch_all(&f);
+	assert_in_range(n, 8 * 101 * SMALL / 16384 - 4,
+			8 * 101 * SMALL / 16384 + 8);
+	read_files(&f, 101, 10000);
+	n = fetch_all(&f);
+	assert_in_range(n, 4000, 80 * 64 + 4000);
+	teardown(&f);
+}
+
+static void test_walk__takes_what_20_s_take(void **state)
+{
+	struct fixture f;
+	size_t n;
+
+	setup(&f, 65536);
+	/* A look at one every 4 s: five ahead, and the piece around them. */
+	for (uint64_t i = 0; i < 50; i++) {
+		read_files(&f, i, i);
+		f.now_ms += 4000;
+	}
+	n = fetch_all(&f);
+	assert_in_range(n, 1, 3 * 4);
+	/* Nobody comes any more. */
+	f.now_ms += 11000;
+	assert_false(sched_is_demanded(f.s, 50 * SMALL / 65536 + 1, f.now_ms));
+	/* The next one in order goes on. */
+	read_files(&f, 50, 50);
+	assert_true(sched_is_demanded(f.s, 51 * SMALL / 65536, f.now_ms));
+	teardown(&f);
+}
+
+static void test_walk__needs_the_order_of_the_torrent(void **state)
+{
+	struct fixture f;
+
+	setup(&f, 16384);
+	for (uint64_t i = 100; i > 0; i--) /* backwards */
+		read_files(&f, i, i);
+	for (uint64_t i = 200; i < 1000; i += 5) /* one of five */
+		read_files(&f, i, i);
+	assert_int_equal(fetch_all(&f), 0);
+	/* Two at once, at different places. */
+	for (uint64_t i = 2000; i < 2003; i++) {
+		read_files(&f, i, i);
+		read_files(&f, 1000 + i, 1000 + i);
+	}
+	assert_true(sched_is_demanded(f.s, 2004 * SMALL / 16384, f.now_ms));
+	assert_true(sched_is_demanded(f.s, 3004 * SMALL / 16384, f.now_ms));
+	assert_false(sched_is_demanded(f.s, 1004 * SMALL / 16384, f.now_ms));
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -487,6 +565,10 @@ int main(void)
 		cmocka_unit_test(test_assign__by_who_brings_it_first),
 		cmocka_unit_test(test_done__may_cancel_another_that_is_done),
 		cmocka_unit_test(test_tick__ends_what_gets_nothing),
+		cmocka_unit_test(
+			test_walk__third_file_in_order_opens_the_window),
+		cmocka_unit_test(test_walk__takes_what_20_s_take),
+		cmocka_unit_test(test_walk__needs_the_order_of_the_torrent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
