@@ -36,6 +36,7 @@ enum peer_state {
 struct asked {
 	struct block_ref block;
 	int64_t asked_ms;
+	uint64_t turn; /* with so many answers it is here, were they in order */
 	bool is_cancelled; /* it may still come */
 };
 
@@ -93,6 +94,7 @@ struct peer {
 	struct asked *asked; /* owned; [asked_from, asked_to), oldest first */
 	size_t asked_from, asked_to, asked_cap;
 	int64_t block_ms; /* last block that came, or asking that began */
+	uint64_t answers; /* blocks and rejects of what was asked */
 	bool is_snubbed;
 	int64_t snubbed_ms;
 	uint8_t *staging; /* owned; a block that comes in parts */

@@ -6,6 +6,9 @@
  * if it never sent one) is snubbed: its blocks go to others, it rests for 30 s
  * if there are others, and then gets one at a time.
  *
+ * Nothing stays asked for ever: what a peer has left out while it answered what
+ * was asked later is forgotten there. It is cancelled, and free for everybody.
+ *
  * Order: what readers demand (sched.h), then, if the torrent is to be filled,
  * rarest first, then the endgame. */
 #include "engine/peer.h"
@@ -27,7 +30,10 @@
 #define LATE_MIN_MS    400
 #define RTT_EVERY_MS   1000
 #define REJECT_HOLD_MS 300
-#define UNASKED_MAX    512         /* blocks; then it is flooding us */
+#define FORGOTTEN_MS   10000 /* overtaken, and so old: it will not come */
+#define CANCELLED_MS   10000 /* what BEP 6 owes for a cancel does not come */
+#define SILENCE_MS     1000  /* then a peer that owes may help others out */
+#define UNASKED_MAX    512   /* blocks; then it is flooding us */
 #define VERIFYING_MAX  (64u << 20) /* bytes waiting for a worker */
 
 static size_t pipeline_depth(const struct peer *p)
@@ -64,7 +70,11 @@ static void asked_push(struct peer *p, struct block_ref b, int64_t now_ms)
 	}
 	if (p->asked_from == p->asked_to)
 		p->block_ms = now_ms;
-	p->asked[p->asked_to++] = (struct asked){ b, now_ms, false };
+	p->asked[p->asked_to++] = (struct asked){
+		.block = b,
+		.asked_ms = now_ms,
+		.turn = p->answers + peer_num_asked(p) + 1,
+	};
 }
 
 /* The oldest asking for B, or NULL. Answers mostly come in order. */
@@ -120,6 +130,12 @@ static int64_t late_ms(const struct peer *p)
 	return ms < LATE_MIN_MS ? LATE_MIN_MS : ms;
 }
 
+/* Has it given all that it was asked for, or ceased to? */
+static bool is_at_leisure(const struct peer *p, int64_t now_ms)
+{
+	return !peer_num_asked(p) || now_ms - p->block_ms > SILENCE_MS;
+}
+
 static size_t take(struct peer *p, size_t max, struct block_ref *out)
 {
 	struct torrent *t = p->torrent;
@@ -129,7 +145,7 @@ static size_t take(struct peer *p, size_t max, struct block_ref *out)
 
 	if (n < max && t->fill == FILL_TORRENT) {
 		n += picker_take_rarest(t->picker, &pp, max - n, now, out + n);
-		if (!n && !peer_num_asked(p))
+		if (!n && is_at_leisure(p, now))
 			n = picker_take_endgame(t->picker, &pp, max, now,
 						LATE_MIN_MS, out);
 	}
@@ -342,6 +358,7 @@ void peer_on_reject(struct peer *p, const struct wire_msg *m)
 			break;
 		}
 	}
+	p->answers++;
 	lose(p, a);
 }
 
@@ -363,7 +380,7 @@ static int whole_block(struct peer *p, const struct wire_msg *m,
 	struct asked *a = p->is_expected ? asked_find(p, b) : NULL;
 
 	rate_add(&p->down, m->length);
-	if (!a) {
+	if (!a && !p->is_expected) {
 		/* After a cancel that crossed it, this happens. A flood of
 		 * them is somebody wasting our line. */
 		p->torrent->wasted += m->length;
@@ -373,7 +390,10 @@ static int whole_block(struct peer *p, const struct wire_msg *m,
 		}
 		return 0;
 	}
-	asked_remove(p, a);
+	/* What was given up while it came is here all the same. */
+	if (a)
+		asked_remove(p, a);
+	p->answers++;
 	p->downloaded += m->length;
 	p->is_snubbed = false;
 	p->rejects = 0;
@@ -418,6 +438,45 @@ static void snub(struct peer *p)
 	peer_send(p, &b);
 }
 
+/* Overtaken for long, or by two full pipelines: servers may shuffle one. */
+static bool is_forgotten(const struct peer *p, const struct asked *a,
+			 size_t pipeline, int64_t now_ms)
+{
+	int64_t age = now_ms - a->asked_ms;
+
+	if (a->is_cancelled && age > CANCELLED_MS)
+		return true;
+	if (p->answers <= a->turn)
+		return false;
+	return age > FORGOTTEN_MS || p->answers - a->turn >= 2 * pipeline;
+}
+
+/* Gives up what it will not send any more. */
+static void lose_forgotten(struct peer *p, int64_t now_ms)
+{
+	size_t pipeline = pipeline_depth(p);
+	struct buf b;
+
+	if (pipeline < peer_num_asked(p))
+		pipeline = peer_num_asked(p);
+	buf_init(&b, 0);
+	for (size_t i = p->asked_to; i-- > p->asked_from;) {
+		struct asked *a = &p->asked[i];
+		size_t before = p->asked_from;
+
+		if (!is_forgotten(p, a, pipeline, now_ms))
+			continue;
+		if (!a->is_cancelled)
+			add_request(p, &b, WIRE_CANCEL, a->block);
+		lose(p, a);
+		/* The older ones moved up by one place. */
+		if (p->asked_from == p->asked_to)
+			break;
+		i += p->asked_from != before;
+	}
+	peer_send(p, &b);
+}
+
 void peer_down_tick(struct peer *p, int64_t now_ms)
 {
 	rate_tick(&p->down, now_ms, peer_num_asked(p) > 0);
@@ -428,6 +487,8 @@ void peer_down_tick(struct peer *p, int64_t now_ms)
 	if (peer_num_asked(p) &&
 	    now_ms - p->block_ms > (p->downloaded ? SNUB_MS : SNUB_FIRST_MS))
 		snub(p);
+	else if (peer_num_asked(p))
+		lose_forgotten(p, now_ms);
 	if (!peer_is_closed(p))
 		peer_fill(p, LIMIT_REQUESTS_OUT);
 }
