@@ -93,6 +93,34 @@ static int hash_from_disk(struct filling *f, uint64_t off, uint8_t *out)
 	return r;
 }
 
+/* Of the blocks of a piece that is on disk already. */
+static uint64_t *digest_from_disk(struct filling *f, uint64_t off)
+{
+	uint32_t n = 0,
+		 blocks = layout_blocks(&f->torrent->mi->layout, f->piece);
+	uint64_t *out = mem_try(blocks, sizeof(*out)), *part = NULL;
+	uint8_t *step = mem_alloc(READ_STEP);
+
+	for (uint32_t at = 0; out && at < f->size; at += READ_STEP) {
+		uint32_t len =
+			f->size - at < READ_STEP ? f->size - at : READ_STEP;
+
+		if (!store_read(f->torrent->store, off + at, step, len))
+			part = blame_digest(step, len);
+		if (!part) {
+			free(out);
+			out = NULL;
+			break;
+		}
+		for (uint32_t i = 0; i * LIMIT_BLOCK_BYTES < len; i++)
+			out[n++] = part[i];
+		free(part);
+		part = NULL;
+	}
+	free(step);
+	return out;
+}
+
 static void verify_run(struct job *job)
 {
 	struct filling *f = container_of(job, struct filling, job);
@@ -110,8 +138,9 @@ static void verify_run(struct job *job)
 		return;
 	f->is_right = !memcmp(
 		hash, mi->piece_hashes + (size_t)f->piece * SHA1_LEN, SHA1_LEN);
-	if (f->bytes && (!f->is_right || f->is_accused))
-		f->digests = blame_digest(f->bytes, f->size);
+	if (!f->is_right || f->is_accused)
+		f->digests = f->bytes ? blame_digest(f->bytes, f->size)
+				      : digest_from_disk(f, off);
 	if (f->is_right && f->bytes)
 		f->r = store_write(f->torrent->store, off, f->bytes, f->size);
 }

@@ -15,18 +15,21 @@
 #define NUM    64u /* pieces */
 #define BLOCKS (NUM * PIECE / LIMIT_BLOCK_BYTES)
 #define BLOCK  LIMIT_BLOCK_BYTES
+#define LARGE  (32u << 20) /* a piece that is not gathered in memory */
 
 static struct rig rig;
 static struct node node;
 static struct raw raw, raw2;
-static uint8_t film[NUM * PIECE];
+static uint8_t film[17 << 20];
+static uint32_t piece_length;
 
 static int set_up(void **state)
 {
 	struct prng prng = { 1 };
 
 	rig_start(&rig);
-	rig_make_file(&rig, "a", "film", sizeof(film), 1);
+	rig_make_file(&rig, "a", "film", NUM * PIECE, 1);
+	piece_length = PIECE;
 	for (size_t i = 0; i < sizeof(film); i += 8) {
 		uint64_t word = prng_u64(&prng);
 
@@ -48,7 +51,7 @@ static int tear_down(void **state)
 static void start(enum fill_policy fill)
 {
 	node_start(&node, &rig, "b", false, fill, false);
-	node_add(&node, rig_metainfo(&rig, "a", "film", PIECE));
+	node_add(&node, rig_metainfo(&rig, "a", "film", piece_length));
 	rig_run(&rig, 50);
 }
 
@@ -65,7 +68,8 @@ struct server {
 	struct raw *raw;
 	unsigned left_out; /* this block, counted over the file */
 	int times;         /* that it is left out; -1: always */
-	unsigned asked[BLOCKS], cancelled[BLOCKS];
+	bool lies;         /* it is not left out, but wrong */
+	unsigned asked[sizeof(film) / BLOCK], cancelled[sizeof(film) / BLOCK];
 	unsigned served;
 };
 
@@ -76,22 +80,26 @@ static void serve(struct server *s, int ms)
 
 	while (raw_next(s->raw, &m, ms)) {
 		uint32_t piece, begin, i;
+		uint8_t bytes[BLOCK];
 
 		if (m.id != WIRE_REQUEST && m.id != WIRE_CANCEL)
 			continue;
 		piece = load_be32(m.body);
 		begin = load_be32(m.body + 4);
-		i = (piece * PIECE + begin) / BLOCK;
+		i = (piece * piece_length + begin) / BLOCK;
 		if (m.id == WIRE_CANCEL) {
 			s->cancelled[i]++;
 			continue;
 		}
 		s->asked[i]++;
-		if (i == s->left_out && s->times) {
+		memcpy(bytes, film + (size_t)i * BLOCK, BLOCK);
+		if ((i == s->left_out || s->lies) && s->times) {
 			s->times -= s->times > 0;
-			continue;
+			if (!s->lies)
+				continue;
+			bytes[77] ^= 1;
 		}
-		raw_give(s->raw, piece, begin, film + (size_t)i * BLOCK, BLOCK);
+		raw_give(s->raw, piece, begin, bytes, BLOCK);
 		s->served++;
 	}
 }
@@ -223,6 +231,31 @@ static void test_trickle__what_comes_late_is_kept(void **state)
 	buf_release(&b);
 }
 
+/* A piece too large for memory: who spoilt one block of it is known too. */
+static void test_large_piece__the_liar_is_banned(void **state)
+{
+	struct server liar = { .raw = &raw, .times = 1, .lies = true };
+	struct server honest = { .raw = &raw2 };
+	struct addr a = rig_local(2, 1), b = rig_local(3, 1);
+	int64_t end;
+
+	rig_make_file(&rig, "a", "film", sizeof(film), 1);
+	piece_length = LARGE;
+	start(FILL_TORRENT);
+	meet_seed(&raw, 'a', 2);
+	meet_seed(&raw2, 'b', 3);
+	end = loop_now_ms(rig.loop) + 15000;
+	while (!node.is_complete && loop_now_ms(rig.loop) < end) {
+		serve(&liar, 2);
+		serve(&honest, 2);
+	}
+	assert_true(node.is_complete);
+	assert_int_equal(liar.times, 0);
+	assert_true(liar.served && honest.served);
+	assert_true(swarm_is_banned(node.torrent->swarm, &a));
+	assert_false(swarm_is_banned(node.torrent->swarm, &b));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -232,6 +265,7 @@ int main(void)
 		CASE(test_endgame__both_forget_one),
 		CASE(test_read__does_not_wait_for_who_forgot),
 		CASE(test_trickle__what_comes_late_is_kept),
+		CASE(test_large_piece__the_liar_is_banned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
