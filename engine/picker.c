@@ -4,7 +4,8 @@
  * are open and what is half here becomes whole; the one that lacks least goes
  * first. A new piece is the rarest that the peer has; the first four are
  * random. When nothing wanted is free for a peer, it helps out with blocks that
- * others owe too long (endgame), at most two peers a block.
+ * others owe too long (endgame), at most two peers a block; a reader may ask a
+ * third.
  *
  * A partial is opened for a peer only when the peer can add to none of those
  * that are open, so there are about as many open partials as peers. */
@@ -309,7 +310,7 @@ size_t picker_take_rarest(struct picker *p, const struct picker_peer *peer,
 }
 
 size_t picker_take_late(struct picker *p, const struct picker_peer *peer,
-			uint32_t piece, size_t max, int64_t now_ms,
+			uint32_t piece, size_t max, int copies, int64_t now_ms,
 			int64_t late_ms, struct block_ref *out)
 {
 	struct partial *part;
@@ -320,7 +321,7 @@ size_t picker_take_late(struct picker *p, const struct picker_peer *peer,
 	if (!part)
 		return 0;
 	set_now(p, now_ms);
-	return partial_take_late(p, part, peer, max, late_ms, out);
+	return partial_take_late(p, part, peer, max, copies, late_ms, out);
 }
 
 /* Is there a wanted block that nobody was asked for and PEER could give? */
@@ -351,8 +352,8 @@ size_t picker_take_endgame(struct picker *p, const struct picker_peer *peer,
 
 		if (p->pieces[part->piece].is_wanted &&
 		    picker_peer_has(peer, part->piece))
-			n += partial_take_late(p, part, peer, max - n, late_ms,
-					       out + n);
+			n += partial_take_late(p, part, peer, max - n, 2,
+					       late_ms, out + n);
 	}
 	return n;
 }

@@ -57,7 +57,9 @@ uint32_t picker_wanted_left(const struct picker *p); /* wanted, not here */
 bool picker_is_interesting(const struct picker *p,
 			   const struct picker_peer *peer);
 
-/* --- blocks: free -> asked (by one peer, at most two) -> got --- */
+/* --- blocks: free -> asked (by one peer, at most three) -> got --- */
+
+#define PICKER_COPIES 3 /* askings of a block under way, at most */
 
 /* Up to MAX free blocks of PIECE, first ones first, marked asked by PEER. 0 if
  * the peer does not have it, it is here, being verified, or on parole with
@@ -69,13 +71,13 @@ size_t picker_take(struct picker *p, const struct picker_peer *peer,
  * (so about as many partials as peers), the first four at random. */
 size_t picker_take_rarest(struct picker *p, const struct picker_peer *peer,
 			  size_t max, int64_t now_ms, struct block_ref *out);
-/* Blocks of PIECE that another peer was asked for more than LATE_MS ago, and
- * nobody else: the second and last asking. Never one PEER has itself. */
+/* Blocks of PIECE of which fewer than COPIES (2 or 3) are under way, the last
+ * one asked more than LATE_MS ago: one more. Never one PEER has itself. */
 size_t picker_take_late(struct picker *p, const struct picker_peer *peer,
-			uint32_t piece, size_t max, int64_t now_ms,
+			uint32_t piece, size_t max, int copies, int64_t now_ms,
 			int64_t late_ms, struct block_ref *out);
-/* Endgame: the same over all wanted pieces in flight, when no wanted block that
- * PEER has is free. */
+/* Endgame: the same, of 2 copies, over all wanted pieces in flight, when no
+ * wanted block that PEER has is free. */
 size_t picker_take_endgame(struct picker *p, const struct picker_peer *peer,
 			   size_t max, int64_t now_ms, int64_t late_ms,
 			   struct block_ref *out);
@@ -85,6 +87,10 @@ size_t picker_take_endgame(struct picker *p, const struct picker_peer *peer,
  * come even so. */
 void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref b);
 
+/* PEER will be long with B, or is suspected to: whatever LATE_MS, it counts as
+ * asked that long ago, from now on. */
+void picker_on_doubt(struct picker *p, uint32_t peer_id, struct block_ref b);
+
 enum picker_block {
 	PICKER_NEW,       /* first copy: store it */
 	PICKER_DUPLICATE, /* here already: drop it */
@@ -92,11 +98,12 @@ enum picker_block {
 };
 /* A whole block came from PEER, that was asked for it now or once: what was
  * given up and comes after all is welcome, and what comes twice is counted
- * here. *others gets the ids of peers (at most 2) that were asked for it too
- * and must be sent a cancel. On parole, what was given up counts for nothing.
+ * here. *others gets the ids of peers that were asked for it too and must be
+ * sent a cancel. On parole, what was given up counts for nothing.
  */
 enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
-				  struct block_ref b, uint32_t others[2],
+				  struct block_ref b,
+				  uint32_t others[PICKER_COPIES],
 				  size_t *num_others);
 /* Verified: right (it is here now, the partial is gone) or wrong (all blocks
  * free again, and from now on given to one peer at a time, so that a second

@@ -5,8 +5,8 @@
  *     +----picker_on_lost----+  +-+ partial_take_late      |
  *     +----picker_on_verified(wrong)-----------------------+
  *
- * Nobody is asked for a block twice, and nobody more than two for one. A block
- * does not go back to free while one of its two still owes it. Whoever lost a
+ * Nobody is asked for a block twice, and no more than three for one. A block
+ * does not go back to free while one of them still owes it. Whoever lost a
  * block (a reject, as a rule) is not asked for it again for a second, so that
  * ask and reject do not chase each other.
  *
@@ -15,7 +15,7 @@
  * first owes nothing any more. Blocks that are very late go to a second peer
  * even so: a piece that nobody finishes helps nobody.
  *
- * Free blocks, and those asked of one peer only, are bits as well, so that
+ * Free blocks, and those asked of one peer or of two, are bits as well, so that
  * finding one among 32768 costs a few loads. */
 #include "engine/picker_private.h"
 
@@ -24,6 +24,7 @@
 #include "engine/base/mem.h"
 
 #define LOST_PAUSE_MS 1000
+#define DOUBTED_MS    60000 /* age of an asking that is not believed in */
 /* On parole, "late" is this many times later. */
 #define PAROLE_PATIENCE 4
 
@@ -79,12 +80,13 @@ static void set_all_free(struct picker *p, struct partial *part)
 		part->blocks[i] = (struct block){ .state = BLOCK_FREE };
 	for (uint32_t i = 0; i < words; i++) {
 		part->free_bits[i] = UINT64_MAX;
-		part->single_bits[i] = 0;
+		part->copies[0].bits[i] = part->copies[1].bits[i] = 0;
 	}
 	if (n & 63)
 		part->free_bits[words - 1] = (1ull << (n & 63)) - 1;
 	part->num_free = n;
-	part->num_asked = part->num_got = part->num_single = 0;
+	part->num_asked = part->num_got = 0;
+	part->copies[0].num = part->copies[1].num = 0;
 	part->free_cursor = 0;
 	part->owner = 0;
 	part->is_verifying = false;
@@ -94,16 +96,19 @@ struct partial *partial_open(struct picker *p, uint32_t piece)
 {
 	uint32_t n = layout_blocks(&p->layout, piece);
 	size_t words = words_of(n);
+	/* Rounded up: the bits behind them are words. */
+	size_t blocks = (n * sizeof(struct block) + 7) & ~(size_t)7;
 	struct partial *part;
 
-	part = mem_try(1, sizeof(*part) + n * sizeof(struct block) +
-				  2 * words * sizeof(uint64_t));
+	part = mem_try(1, sizeof(*part) + blocks +
+				  PICKER_COPIES * words * sizeof(uint64_t));
 	if (!part)
 		return NULL;
 	part->piece = piece;
 	part->num_blocks = n;
-	part->free_bits = (uint64_t *)(void *)&part->blocks[n];
-	part->single_bits = part->free_bits + words;
+	part->free_bits = (uint64_t *)(void *)((char *)part->blocks + blocks);
+	part->copies[0].bits = part->free_bits + words;
+	part->copies[1].bits = part->free_bits + 2 * words;
 	set_all_free(p, part);
 	if (p->num_partials == p->room) {
 		p->room = p->room ? 2 * p->room : 16;
@@ -157,6 +162,40 @@ bool partial_is_open_to(const struct partial *part,
 	       !part->num_asked;
 }
 
+/* How many peers owe block B. */
+static int num_copies(const struct block *b)
+{
+	int n = 0;
+
+	while (n < PICKER_COPIES && b->who[n])
+		n++;
+	return n;
+}
+
+/* The block is asked of one of them more or fewer: it changes its list. */
+static void leave_copies(struct partial *part, uint32_t i)
+{
+	int n = num_copies(&part->blocks[i]);
+
+	if (n == PICKER_COPIES)
+		return;
+	clear_bit(part->copies[n - 1].bits, i);
+	part->copies[n - 1].num--;
+}
+
+static void join_copies(struct partial *part, uint32_t i)
+{
+	const struct block *b = &part->blocks[i];
+	int n = num_copies(b);
+	struct copies *c = &part->copies[n - 1];
+
+	if (n == PICKER_COPIES)
+		return;
+	set_bit(c->bits, i);
+	if (!c->num++ || (int32_t)(b->when_ms - c->oldest_ms) < 0)
+		c->oldest_ms = b->when_ms;
+}
+
 static void ask_first(struct picker *p, struct partial *part, uint32_t i,
 		      uint32_t peer_id)
 {
@@ -166,10 +205,7 @@ static void ask_first(struct picker *p, struct partial *part, uint32_t i,
 			     .when_ms = p->now_ms,
 			     .state = BLOCK_ASKED };
 	clear_bit(part->free_bits, i);
-	set_bit(part->single_bits, i);
-	if (!part->num_single)
-		part->oldest_ms = p->now_ms;
-	part->num_single++;
+	join_copies(part, i);
 	part->num_free--;
 	part->num_asked++;
 }
@@ -205,50 +241,111 @@ size_t partial_take(struct picker *p, struct partial *part,
 	return n;
 }
 
-size_t partial_take_late(struct picker *p, struct partial *part,
-			 const struct picker_peer *peer, size_t max,
-			 int64_t late_ms, struct block_ref *out)
+static bool has_asked(const struct block *b, uint32_t peer_id)
 {
+	for (int i = 0; i < PICKER_COPIES; i++)
+		if (b->who[i] == peer_id)
+			return true;
+	return false;
+}
+
+/* Of the blocks that N are asked for already. */
+static size_t take_copies(struct picker *p, struct partial *part, int n_asked,
+			  uint32_t peer_id, size_t max, int64_t late_ms,
+			  struct block_ref *out)
+{
+	struct copies *c = &part->copies[n_asked - 1];
 	uint32_t words = words_of(part->num_blocks), oldest = 0;
 	size_t n = 0;
 
-	if (part->is_parole)
-		late_ms *= PAROLE_PATIENCE;
-	if (part->is_verifying || !part->num_single || !max ||
-	    (int32_t)(p->now_ms - part->oldest_ms) <= late_ms)
+	if (!c->num || (int32_t)(p->now_ms - c->oldest_ms) <= late_ms)
 		return 0;
 	for (uint32_t w = 0; w < words; w++) {
-		uint64_t bits = part->single_bits[w];
+		uint64_t bits = c->bits[w];
 
 		for (; bits; bits &= bits - 1) {
 			uint32_t i = w * 64 + (uint32_t)__builtin_ctzll(bits);
 			struct block *b = &part->blocks[i];
 			uint32_t age = p->now_ms - b->when_ms;
 
-			if (b->who[0] == peer->id || (int32_t)age <= late_ms) {
+			if (has_asked(b, peer_id) || (int32_t)age <= late_ms) {
 				oldest = age > oldest ? age : oldest;
 				continue;
 			}
 			if (n == max)
 				return n;
-			b->who[1] = peer->id;
+			leave_copies(part, i);
+			b->who[n_asked] = peer_id;
 			b->when_ms = p->now_ms;
-			clear_bit(part->single_bits, i);
-			part->num_single--;
+			join_copies(part, i);
 			out[n++] = (struct block_ref){ part->piece, i };
 		}
 	}
-	part->oldest_ms = p->now_ms - oldest;
+	c->oldest_ms = p->now_ms - oldest;
 	return n;
+}
+
+size_t partial_take_late(struct picker *p, struct partial *part,
+			 const struct picker_peer *peer, size_t max, int copies,
+			 int64_t late_ms, struct block_ref *out)
+{
+	size_t n = 0;
+
+	if (part->is_parole)
+		late_ms *= PAROLE_PATIENCE;
+	if (part->is_verifying)
+		return 0;
+	for (int i = 1; i < copies && n < max; i++)
+		n += take_copies(p, part, i, peer->id, max - n, late_ms,
+				 out + n);
+	return n;
+}
+
+/* A block that is asked for, or NULL. */
+static struct block *find_asked(struct partial *part, uint32_t peer_id,
+				uint32_t index)
+{
+	struct block *b;
+
+	if (!part || index >= part->num_blocks || !peer_id)
+		return NULL;
+	b = &part->blocks[index];
+	return b->state == BLOCK_ASKED && has_asked(b, peer_id) ? b : NULL;
+}
+
+void picker_on_doubt(struct picker *p, uint32_t peer_id, struct block_ref ref)
+{
+	struct partial *part = NULL;
+	struct block *b;
+
+	if (ref.piece < p->layout.num_pieces)
+		part = partial_find(p, ref.piece);
+	b = find_asked(part, peer_id, ref.index);
+	if (!b)
+		return;
+	leave_copies(part, ref.index);
+	b->when_ms = p->now_ms - DOUBTED_MS;
+	join_copies(part, ref.index);
 }
 
 static void forget_asked(struct partial *part, uint32_t i)
 {
-	if (!part->blocks[i].who[1]) {
-		clear_bit(part->single_bits, i);
-		part->num_single--;
-	}
+	leave_copies(part, i);
 	part->num_asked--;
+}
+
+/* PEER owes it no more, others do. */
+static void lose_copy(struct partial *part, uint32_t index, uint32_t peer_id)
+{
+	struct block *b = &part->blocks[index];
+	int n = num_copies(b), k = 0;
+
+	leave_copies(part, index);
+	for (int i = 0; i < n; i++)
+		if (b->who[i] != peer_id)
+			b->who[k++] = b->who[i];
+	b->who[k] = 0;
+	join_copies(part, index);
 }
 
 void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref ref)
@@ -258,20 +355,11 @@ void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref ref)
 
 	if (ref.piece < p->layout.num_pieces)
 		part = partial_find(p, ref.piece);
-	if (!part || ref.index >= part->num_blocks)
-		return;
-	b = &part->blocks[ref.index];
-	if (b->state != BLOCK_ASKED || !peer_id ||
-	    (b->who[0] != peer_id && b->who[1] != peer_id))
+	b = find_asked(part, peer_id, ref.index);
+	if (!b)
 		return;
 	if (b->who[1]) {
-		if (b->who[0] == peer_id)
-			b->who[0] = b->who[1];
-		b->who[1] = 0;
-		set_bit(part->single_bits, ref.index);
-		if (!part->num_single++ ||
-		    (int32_t)(b->when_ms - part->oldest_ms) < 0)
-			part->oldest_ms = b->when_ms;
+		lose_copy(part, ref.index, peer_id);
 		return;
 	}
 	forget_asked(part, ref.index);
@@ -286,7 +374,8 @@ void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref ref)
 }
 
 enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
-				  struct block_ref ref, uint32_t others[2],
+				  struct block_ref ref,
+				  uint32_t others[PICKER_COPIES],
 				  size_t *num_others)
 {
 	struct partial *part = NULL;
@@ -302,13 +391,13 @@ enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
 	}
 	b = &part->blocks[ref.index];
 	if (b->state == BLOCK_GOT ||
-	    (part->is_parole && b->who[0] != peer_id && b->who[1] != peer_id)) {
+	    (part->is_parole && !has_asked(b, peer_id))) {
 		p->num_duplicate += b->state == BLOCK_GOT;
 		return PICKER_DUPLICATE;
 	}
 	if (b->state == BLOCK_ASKED) {
 		forget_asked(part, ref.index);
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < PICKER_COPIES; i++)
 			if (b->who[i] && b->who[i] != peer_id)
 				others[(*num_others)++] = b->who[i];
 	} else {

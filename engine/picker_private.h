@@ -43,23 +43,29 @@ enum block_state {
 struct block {
 	/* Free: who[0] is the peer that lost it last, or 0. Asked: by whom,
 	 * who[0] first. Got: who[0] gave it. */
-	uint32_t who[2];
+	uint32_t who[PICKER_COPIES];
 	uint32_t when_ms; /* asked last, or lost; low bits of the clock */
 	uint8_t state;
 };
-_Static_assert(sizeof(struct block) == 16, "16 bytes a block");
+_Static_assert(sizeof(struct block) == 20, "20 bytes a block");
+
+/* Blocks of which so and so many copies are under way. */
+struct copies {
+	uint64_t *bits; /* behind the blocks */
+	uint32_t num;
+	uint32_t oldest_ms; /* no such block was asked before */
+};
 
 struct partial {
 	uint32_t piece;
 	uint32_t num_blocks, num_free, num_asked, num_got;
-	uint32_t num_single;  /* asked of one peer only */
-	uint32_t oldest_ms;   /* no such block was asked before */
 	uint32_t free_cursor; /* words of free_bits below hold no bit */
 	uint32_t lost_ms;     /* when a block was lost last */
 	uint32_t owner;       /* on parole: the peer it is given to; 0: none */
 	bool is_parole, is_verifying;
-	void *data;                        /* the torrent's */
-	uint64_t *free_bits, *single_bits; /* behind the blocks */
+	void *data;                              /* the torrent's */
+	uint64_t *free_bits;                     /* behind the blocks */
+	struct copies copies[PICKER_COPIES - 1]; /* [i]: of i + 1 */
 	struct block blocks[];
 };
 
@@ -118,7 +124,7 @@ size_t partial_take(struct picker *p, struct partial *part,
 		    const struct picker_peer *peer, size_t max,
 		    struct block_ref *out);
 size_t partial_take_late(struct picker *p, struct partial *part,
-			 const struct picker_peer *peer, size_t max,
+			 const struct picker_peer *peer, size_t max, int copies,
 			 int64_t late_ms, struct block_ref *out);
 /* Could PEER take one of its free blocks, now or after a pause? */
 bool partial_is_open_to(const struct partial *part,

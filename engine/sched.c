@@ -15,7 +15,8 @@
  * itself (sched_take) finds in them what nobody had room for.
  *
  * Asking twice is paid for by everybody, so it stops while more than 4 % of
- * late came twice, except for a read that has waited for 2 s.
+ * late came twice, except for a read that has waited for 2 s. For that one a
+ * block may be asked for of a third peer.
  *
  * A want knows the first of its pieces that is not here, and is done when there
  * is none. Wants are found by piece through 256 lists, so that a block costs
@@ -286,15 +287,17 @@ static size_t take_late(struct sched *s, struct picker *p,
 	size_t n = 0;
 
 	list_foreach(w, &s->wants, struct want, node) {
+		bool has_waited = now_ms - w->since_ms >= PATIENCE_MS;
+		int copies = has_waited ? PICKER_COPIES : 2;
 		uint32_t end = urgent_end(s, w);
 
 		if (n == max || ++seen > LATE_WANTS)
 			break;
-		if (is_patient && now_ms - w->since_ms < PATIENCE_MS)
+		if (is_patient && !has_waited)
 			continue;
 		for (uint32_t i = w->span.first; i < end && n < max; i++)
-			n += picker_take_late(p, peer, i, max - n, now_ms,
-					      late_ms, out + n);
+			n += picker_take_late(p, peer, i, max - n, copies,
+					      now_ms, late_ms, out + n);
 	}
 	return n;
 }

@@ -81,7 +81,8 @@ unsigned sched_num_parked(const struct sched *s);
 bool sched_has_readers(const struct sched *s); /* is a file open? */
 
 /* Up to MAX blocks for PEER, most urgent first, marked asked in P. Blocks under
- * parked reads that are late elsewhere (older than LATE_MS) are asked twice. */
+ * parked reads that are late elsewhere (older than LATE_MS) are asked twice, a
+ * third time for a read that has waited for 2 s. */
 size_t sched_take(struct sched *s, struct picker *p,
 		  const struct picker_peer *peer, size_t max, int64_t now_ms,
 		  int64_t late_ms, struct block_ref *out);

@@ -314,7 +314,7 @@ void torrent_on_block(struct torrent *t, struct peer *p, struct block_ref b,
 		      const uint8_t *bytes)
 {
 	uint32_t len = layout_block_size(&t->mi->layout, b);
-	uint32_t others[2];
+	uint32_t others[PICKER_COPIES];
 	size_t num_others = 0;
 	struct filling *f;
 	enum picker_block is;

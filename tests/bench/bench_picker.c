@@ -132,7 +132,7 @@ struct flow {
 static void deliver(struct flow *f, uint32_t peer_id)
 {
 	struct block_ref b = f->asked[f->from++ % f->size];
-	uint32_t others[2];
+	uint32_t others[PICKER_COPIES];
 	size_t n;
 
 	if (f->s)

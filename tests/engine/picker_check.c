@@ -9,29 +9,38 @@ static bool has_bit(const uint64_t *bits, uint32_t i)
 }
 
 static void check_block(const struct picker *p, const struct partial *part,
-			uint32_t i, uint32_t count[4])
+			uint32_t i, uint32_t count[5])
 {
 	const struct block *b = &part->blocks[i];
-	bool is_single = b->state == BLOCK_ASKED && !b->who[1];
+	int askings = 0;
 
 	CHECK(has_bit(part->free_bits, i) == (b->state == BLOCK_FREE));
-	CHECK(has_bit(part->single_bits, i) == is_single);
+	for (int k = 0; b->state == BLOCK_ASKED && k < PICKER_COPIES; k++) {
+		askings += b->who[k] > 0;
+		CHECK(!k || !b->who[k] || b->who[k - 1]);
+	}
+	for (int k = 1; k < PICKER_COPIES; k++) {
+		const struct copies *c = &part->copies[k - 1];
+
+		CHECK(has_bit(c->bits, i) == (askings == k));
+		if (askings == k)
+			CHECK((int32_t)(b->when_ms - c->oldest_ms) >= 0);
+		count[2 + k] += askings == k;
+	}
 	CHECK(b->state != BLOCK_ASKED || b->who[0]);
 	CHECK(b->state == BLOCK_ASKED || !b->who[1]);
-	CHECK(b->who[0] != b->who[1] || !b->who[0]);
-	if (is_single)
-		CHECK((int32_t)(b->when_ms - part->oldest_ms) >= 0);
+	CHECK(b->who[0] != b->who[1] || !b->who[1]);
+	CHECK(!b->who[2] || (b->who[2] != b->who[0] && b->who[2] != b->who[1]));
 	if (b->state == BLOCK_FREE)
 		CHECK(i / 64 >= part->free_cursor);
 	count[b->state]++;
-	count[3] += is_single;
 }
 
 static void check_partial(const struct picker *p, uint32_t slot)
 {
 	const struct partial *part = p->partials[slot];
 	const struct piece *pc = &p->pieces[part->piece];
-	uint32_t count[4] = { 0 };
+	uint32_t count[5] = { 0 };
 
 	CHECK(pc->is_partial && !pc->is_here && pc->index == slot);
 	CHECK(part->num_blocks == layout_blocks(&p->layout, part->piece));
@@ -40,7 +49,8 @@ static void check_partial(const struct picker *p, uint32_t slot)
 	CHECK(count[BLOCK_FREE] == part->num_free);
 	CHECK(count[BLOCK_ASKED] == part->num_asked);
 	CHECK(count[BLOCK_GOT] == part->num_got);
-	CHECK(count[3] == part->num_single);
+	CHECK(count[3] == part->copies[0].num);
+	CHECK(count[4] == part->copies[1].num);
 	CHECK(part->is_verifying == (part->num_got == part->num_blocks));
 	CHECK((slot < p->num_open) ==
 	      (pc->is_wanted && part->num_free && !part->is_verifying));

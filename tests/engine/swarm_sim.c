@@ -104,7 +104,7 @@ static size_t room_of(const struct peer *peer)
 static void ask(struct sim *sim, struct peer *peer, struct block_ref b)
 {
 	CHECK(picker_peer_has(&peer->pp, b.piece));
-	CHECK(num_askers(sim, b) <= 1);
+	CHECK(num_askers(sim, b) < PICKER_COPIES);
 	if (!peer->num_asked)
 		peer->block_us = sim->now_us + peer->config.rtt_ms * 1000;
 	peer->asked[peer->num_asked++] = b;
@@ -192,7 +192,7 @@ static void measure(struct sim *sim, struct peer *peer)
 
 static void on_block(struct sim *sim, struct peer *peer, struct block_ref b)
 {
-	uint32_t others[2];
+	uint32_t others[PICKER_COPIES];
 	size_t num_others;
 	enum picker_block r;
 

@@ -115,7 +115,7 @@ static void give(struct world *w, struct giver *g)
 {
 	struct block_ref b = g->asked[0];
 	bool is_wrong = prng_below(&w->prng, 100) < g->percent_wrong;
-	uint32_t others[4];
+	uint32_t others[PICKER_COPIES];
 	size_t num_others;
 	enum picker_block r;
 

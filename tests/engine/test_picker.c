@@ -75,7 +75,7 @@ static size_t endgame(struct fixture *f, int peer, size_t max)
 
 static size_t late(struct fixture *f, int peer, uint32_t piece, int64_t ms)
 {
-	return picker_take_late(f->p, &f->peer[peer], piece, 1024, f->now_ms,
+	return picker_take_late(f->p, &f->peer[peer], piece, 1024, 2, f->now_ms,
 				ms, f->out);
 }
 
@@ -83,7 +83,7 @@ static enum picker_block block(struct fixture *f, int peer, uint32_t piece,
 			       uint32_t index, uint32_t *other)
 {
 	struct block_ref ref = { piece, index };
-	uint32_t others[2] = { 0 };
+	uint32_t others[PICKER_COPIES] = { 0 };
 	enum picker_block r;
 	size_t n;
 
@@ -261,6 +261,45 @@ static void test_block__two_askers_and_no_third(void **state)
 	assert_int_equal(block(&f, 0, 0, 0, &other), PICKER_DUPLICATE);
 	assert_int_equal(other, 0);
 	assert_int_equal(picker_waste_permille(f.p), 333);
+	teardown(&f);
+}
+
+static void test_block__a_third_asker_for_who_has_waited(void **state)
+{
+	struct fixture f;
+	struct block_ref first = { 0, 0 };
+	uint32_t others[PICKER_COPIES];
+	size_t n;
+
+	setup(&f, 1, 2);
+	add_seeds(&f, 4);
+	assert_int_equal(take(&f, 0, 0, 2), 2);
+	/* Whoever is doubted is late at once, with that block alone. */
+	picker_on_doubt(f.p, 1, first);
+	picker_on_doubt(f.p, 3, (struct block_ref){ 0, 1 }); /* not its own */
+	picker_check(f.p);
+	assert_int_equal(late(&f, 1, 0, 1000), 1);
+	assert_int_equal(f.out[0].index, 0);
+	assert_int_equal(late(&f, 2, 0, 1000), 0);
+	f.now_ms += 1001;
+	assert_int_equal(picker_take_late(f.p, &f.peer[2], 0, 9, 3, f.now_ms,
+					  1000, f.out),
+			 2);
+	picker_check(f.p);
+	f.now_ms += 1001;
+	/* Three owe block 0, two block 1. */
+	assert_int_equal(picker_take_late(f.p, &f.peer[3], 0, 9, 3, f.now_ms,
+					  1000, f.out),
+			 1);
+	assert_int_equal(f.out[0].index, 1);
+	lost(&f, 1, 0, 0);
+	assert_int_equal(picker_free_blocks(f.p, 0), 0);
+	/* Who lost it gives it after all: both others are told. */
+	assert_int_equal(picker_on_block(f.p, 2, first, others, &n),
+			 PICKER_NEW);
+	assert_int_equal(n, 2);
+	assert_int_equal(others[0], 1);
+	assert_int_equal(others[1], 3);
 	teardown(&f);
 }
 
@@ -545,6 +584,7 @@ int main(void)
 		cmocka_unit_test(test_rarest__goes_on_with_what_is_open),
 		cmocka_unit_test(test_choked__only_what_is_allowed),
 		cmocka_unit_test(test_block__two_askers_and_no_third),
+		cmocka_unit_test(test_block__a_third_asker_for_who_has_waited),
 		cmocka_unit_test(test_lost__not_free_while_another_owes_it),
 		cmocka_unit_test(test_lost__others_first),
 		cmocka_unit_test(test_lost__that_comes_after_all_counts),

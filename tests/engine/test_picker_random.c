@@ -83,7 +83,7 @@ static void ask(struct sim *sim, struct sim_peer *peer)
 	struct block_ref out[20];
 	size_t max = 1 + below(sim, 20), n = 0;
 	uint32_t piece = below(sim, sim->layout.num_pieces);
-	int kind = (int)below(sim, 8);
+	int kind = (int)below(sim, 8), copies = 2 + (int)below(sim, 2);
 
 	if (peer->num_asked + max > MAX_ASKED)
 		return;
@@ -92,20 +92,25 @@ static void ask(struct sim *sim, struct sim_peer *peer)
 	else if (kind < 6)
 		n = picker_take_rarest(sim->p, &pp, max, sim->now_ms, out);
 	else if (kind == 6)
-		n = picker_take_late(sim->p, &pp, piece, max, sim->now_ms, 50,
-				     out);
+		n = picker_take_late(sim->p, &pp, piece, max, copies,
+				     sim->now_ms, 50, out);
 	else
 		n = picker_take_endgame(sim->p, &pp, max, sim->now_ms, 50, out);
 	assert_true(n <= max);
 	for (size_t i = 0; i < n; i++) {
 		assert_true(picker_peer_has(&pp, out[i].piece));
 		assert_false(picker_has(sim->p, out[i].piece));
-		assert_int_equal(num_owing(sim, out[i]), kind >= 6);
+		assert_in_range(num_owing(sim, out[i]), kind >= 6,
+				kind < 6    ? 0
+				: kind == 6 ? copies - 1
+					    : 1);
 		for (size_t k = 0; k < peer->num_asked; k++)
 			assert_memory_not_equal(&peer->asked[k], &out[i],
 						sizeof(out[i]));
 		peer->asked[peer->num_asked++] = out[i];
 	}
+	if (peer->num_asked && !below(sim, 4))
+		picker_on_doubt(sim->p, peer->id, peer->asked[0]);
 }
 
 static struct block_ref pull(struct sim *sim, struct sim_peer *peer)
@@ -120,7 +125,7 @@ static struct block_ref pull(struct sim *sim, struct sim_peer *peer)
 static void answer(struct sim *sim, struct sim_peer *peer)
 {
 	struct block_ref b = pull(sim, peer);
-	uint32_t others[2], givers[8];
+	uint32_t others[PICKER_COPIES], givers[8];
 	size_t num_others = 0;
 	enum picker_block r;
 

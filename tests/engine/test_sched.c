@@ -78,7 +78,7 @@ static size_t fetch_all(struct fixture *f)
 	while ((n = take(f, ARRAY_LEN(out), out))) {
 		sum += n;
 		for (size_t i = 0; i < n; i++) {
-			uint32_t others[2];
+			uint32_t others[PICKER_COPIES];
 			size_t num;
 
 			sched_on_block(f->s, out[i].piece, f->now_ms);

@@ -267,7 +267,7 @@ static struct block_ref pull(struct sim *sim, struct sim_peer *peer)
 static void deliver(struct sim *sim, struct sim_peer *peer)
 {
 	struct block_ref b = pull(sim, peer);
-	uint32_t others[2];
+	uint32_t others[PICKER_COPIES];
 	size_t n;
 	enum picker_block r;
 
