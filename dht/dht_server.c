@@ -17,6 +17,7 @@
 #define VALUES4           100 /* peers told at most */
 #define VALUES6           30
 #define REPLY_BYTES       1024 /* BEP 32 */
+#define TOKEN_ROOM        (8 + 2 + TOKEN_BYTES)
 
 struct reply {
 	struct dht *d;
@@ -24,7 +25,6 @@ struct reply {
 	const struct addr *from;
 	const struct dht_msg *q;
 	size_t max; /* bytes that may be sent */
-	bool is_trusted;
 	uint8_t bytes[DHT_PACKET_BYTES];
 };
 
@@ -202,27 +202,44 @@ static void on_find_node(struct reply *r, const struct kad_id *target)
 	finish(r, &f);
 }
 
-/* Values are of the family of the packet (BEP 32). */
-static void put_values(struct reply *r, struct frame *f,
-		       const struct infohash *ih)
-{
-	size_t stride = r->from->family == 4 ? 6 : 18;
-	size_t each = stride + (stride == 6 ? 2 : 3), left = room(r, f);
-	unsigned max = stride == 6 ? VALUES4 : VALUES6, n;
+/* Of the family of the packet (BEP 32). */
+struct values {
 	uint8_t bytes[VALUES4 * 18];
+	size_t stride;
+	unsigned n;
+};
 
-	if (left < 10 + each)
-		return;
-	if ((left - 10) / each < max)
-		max = (unsigned)((left - 10) / each);
-	n = peerstore_get(r->d->peers, r->d->now_ms, ih, r->from->family,
-			  r->q->noseed == 1, dht_random_u32(r->d), bytes, max);
-	if (!n)
+/* Peers are what was asked for: where both do not fit, nodes leave them half of
+ * the room. Returns the bytes that they take. */
+static size_t take_values(struct reply *r, struct frame *f,
+			  const struct infohash *ih, struct values *v)
+{
+	size_t left = room(r, f), nodes = nodes_bytes(r), part = left / 2, each;
+	unsigned max = r->from->family == 4 ? VALUES4 : VALUES6;
+
+	v->stride = r->from->family == 4 ? 6 : 18;
+	v->n = 0;
+	each = v->stride + (v->stride == 6 ? 2 : 3);
+	if (left > nodes && left - nodes > part)
+		part = left - nodes;
+	if (part < 10 + each)
+		return 0;
+	if ((part - 10) / each < max)
+		max = (unsigned)((part - 10) / each);
+	v->n = peerstore_get(r->d->peers, r->d->now_ms, ih, r->from->family,
+			     r->q->noseed == 1, dht_random_u32(r->d), v->bytes,
+			     max);
+	return v->n ? 10 + v->n * each : 0;
+}
+
+static void put_values(struct frame *f, const struct values *v)
+{
+	if (!v->n)
 		return;
 	dht_put_key(&f->c, "values");
 	dht_put_raw(&f->c, "l", 1);
-	for (unsigned i = 0; i < n; i++)
-		dht_put_str(&f->c, bytes + i * stride, stride);
+	for (unsigned i = 0; i < v->n; i++)
+		dht_put_str(&f->c, v->bytes + i * v->stride, v->stride);
 	dht_put_raw(&f->c, "e", 1);
 }
 
@@ -231,9 +248,11 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 	struct frame f = { 0 };
 	uint8_t token[TOKEN_BYTES];
 	struct infohash ih;
+	struct values values;
+	size_t reserved;
 
 	memcpy(ih.b, target->b, sizeof(ih.b));
-	begin(r, &f, nodes_bytes(r) + 8 + 2 + TOKEN_BYTES);
+	begin(r, &f, nodes_bytes(r) + TOKEN_ROOM);
 	if (r->q->scrape == 1 &&
 	    room(r, &f) >= 2 * (6 + 4 + BLOOM_BYTES) + 60) {
 		uint8_t seeds[BLOOM_BYTES], others[BLOOM_BYTES];
@@ -245,16 +264,18 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 		}
 	}
 	put_id(r, &f);
-	/* The token is put after the nodes and must fit: room() must know. */
-	r->max -= 8 + 2 + TOKEN_BYTES;
+	/* What is put after the nodes must fit: room() must know. */
+	r->max -= TOKEN_ROOM;
+	reserved = TOKEN_ROOM + take_values(r, &f, &ih, &values);
+	r->max -= reserved - TOKEN_ROOM;
 	put_nodes(r, &f, target);
-	r->max += 8 + 2 + TOKEN_BYTES;
+	r->max += reserved;
 	/* BEP 33: no token, no announce: this swarm is full here. */
 	if (!peerstore_is_full(r->d->peers, &ih)) {
 		make_token(r, target, token);
 		dht_key_str(&f.c, "token", token, sizeof(token));
 	}
-	put_values(r, &f, &ih);
+	put_values(&f, &values);
 	finish(r, &f);
 }
 
@@ -470,6 +491,17 @@ static bool is_within_budget(struct dht *d, const struct addr *from)
 	return false;
 }
 
+/* Has it answered us from there? Anybody else may be a forged sender, who would
+ * be hit by what we say. */
+static bool is_proven(const struct dht_family *f, const struct addr *from,
+		      const struct kad_msg *msg)
+{
+	const struct kad_node *n =
+		msg->has_id ? kad_table_find(&f->kad.table, &msg->id) : NULL;
+
+	return n && addr_eq(&n->addr, from);
+}
+
 void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 			 const struct kad_msg *msg)
 {
@@ -486,11 +518,9 @@ void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 	r.f = f;
 	r.from = from;
 	r.q = q;
-	r.max = AMPLIFICATION * d->msg_len;
-	/* A token came back: it is no forged sender. */
-	r.is_trusted = q->token.ptr != NULL;
-	if (r.max > REPLY_BYTES)
-		r.max = REPLY_BYTES;
+	r.max = REPLY_BYTES;
+	if (!is_proven(f, from, msg) && r.max > AMPLIFICATION * d->msg_len)
+		r.max = AMPLIFICATION * d->msg_len;
 	if (!msg->has_id) {
 		refuse(&r, DHT_PROTOCOL, "id is not 20 bytes");
 		return;
