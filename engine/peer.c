@@ -169,6 +169,7 @@ struct picker_peer peer_as_picked(const struct peer *p)
 		.is_seed = p->is_seed,
 		.only = only ? p->allowed : NULL,
 		.num_only = only ? p->num_allowed : 0,
+		.is_slow = p->is_slow,
 	};
 }
 

@@ -19,6 +19,7 @@
 #include "engine/layout.h"
 #include "engine/picker.h"
 #include "engine/rate.h"
+#include "engine/sched.h"
 #include "engine/wire.h"
 
 struct engine;
@@ -97,8 +98,11 @@ struct peer {
 	uint64_t answers; /* blocks and rejects of what was asked */
 	bool is_snubbed;
 	int64_t snubbed_ms;
-	uint8_t *staging; /* owned; a block that comes in parts */
-	bool is_expected; /* the block that is coming was asked for */
+	bool is_slow;       /* far slower than the others */
+	unsigned doubts;    /* silences in a row, no block in between */
+	int64_t doubted_ms; /* when the last one was seen */
+	uint8_t *staging;   /* owned; a block that comes in parts */
+	bool is_expected;   /* the block that is coming was asked for */
 	struct rate down;
 	uint64_t downloaded;
 	unsigned unasked;      /* blocks nobody asked for */
@@ -174,6 +178,13 @@ void peer_consider(struct peer *p, uint32_t piece);
 /* Asks for up to MAX more blocks, as its pipeline has room. Returns how many.
  */
 size_t peer_fill(struct peer *p, size_t max);
+/* For torrent_assign: the blocks that it may be asked for now, and how soon
+ * they would come; one of them is asked. */
+struct sched_route peer_as_route(struct peer *p);
+void peer_ask(struct peer *p, struct block_ref b);
+/* If it is silent though it owes blocks, those under parked reads go to others
+ * too. */
+void peer_doubt(struct peer *p, int64_t now_ms);
 /* Takes back what nobody demands any more. */
 void peer_cancel_undemanded(struct peer *p);
 void peer_cancel_block(struct peer *p, struct block_ref b);

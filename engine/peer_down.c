@@ -30,10 +30,14 @@
 #define LATE_MIN_MS    400
 #define RTT_EVERY_MS   1000
 #define REJECT_HOLD_MS 300
-#define FORGOTTEN_MS   10000 /* overtaken, and so old: it will not come */
-#define CANCELLED_MS   10000 /* what BEP 6 owes for a cancel does not come */
-#define SILENCE_MS     1000  /* then a peer that owes may help others out */
-#define UNASKED_MAX    512   /* blocks; then it is flooding us */
+#define FORGOTTEN_MS   10000  /* overtaken, and so old: it will not come */
+#define CANCELLED_MS   10000  /* what BEP 6 owes for a cancel does not come */
+#define DOUBT_MS       150    /* jitter; a round trip and three blocks more */
+#define DOUBT_FIRST_MS 1000   /* while nothing is known of it */
+#define DOUBT_REST_MS  2000   /* twice as long each time, five times */
+#define GUESSED_BPS    300000 /* of who never gave a block */
+#define SILENCE_MS     1000   /* then a peer that owes may help others out */
+#define UNASKED_MAX    512    /* blocks; then it is flooding us */
 #define VERIFYING_MAX  (64u << 20) /* bytes waiting for a worker */
 
 static size_t pipeline_depth(const struct peer *p)
@@ -163,19 +167,83 @@ static size_t limited(struct peer *p, size_t blocks)
 	return room < blocks ? (size_t)room : blocks;
 }
 
-/* A snubbed peer holds what it is given: for a while nothing for it, if there
- * is another to ask. Not for ever: it may be the only one that has a piece. */
+/* A snubbed or silent peer holds what it is given: for a while nothing for it,
+ * if there is another to ask. Not for ever: it may be the only one that has a
+ * piece. */
+static bool is_resting(const struct peer *p, int64_t now_ms)
+{
+	unsigned n = p->doubts < 5 ? p->doubts : 5;
+
+	if (p->is_snubbed && now_ms - p->snubbed_ms <= SNUB_REST_MS)
+		return true;
+	return n && now_ms - p->doubted_ms <= (DOUBT_REST_MS << n) / 2;
+}
+
 static bool is_outdone(const struct peer *p)
 {
-	if (!p->is_snubbed ||
-	    loop_now_ms(p->engine->loop) - p->snubbed_ms > SNUB_REST_MS)
+	int64_t now = loop_now_ms(p->engine->loop);
+
+	if (!is_resting(p, now))
 		return false;
 	list_foreach(q, &p->torrent->peers, struct peer, node) {
 		if (q != p && q->state == PEER_READY && !q->is_snubbed &&
-		    !q->is_choking_us && q->am_interested)
+		    !q->doubts && !q->is_choking_us && q->am_interested)
 			return true;
 	}
 	return false;
+}
+
+static int64_t block_us(const struct peer *p)
+{
+	double bps =
+		p->downloaded && p->down.bps > 1 ? p->down.bps : GUESSED_BPS;
+
+	return (int64_t)(LIMIT_BLOCK_BYTES * 1e6 / bps);
+}
+
+struct sched_route peer_as_route(struct peer *p)
+{
+	struct sched_route r = { .peer = peer_as_picked(p), .owner = p };
+	size_t asked = peer_num_asked(p), depth = pipeline_depth(p);
+
+	if (!may_ask(p) || is_outdone(p) || asked >= depth)
+		return r;
+	r.room = depth - asked;
+	r.block_us = block_us(p);
+	r.ready_us =
+		1000 * (int64_t)p->rtt_ms + r.block_us * (int64_t)(asked + 1);
+	return r;
+}
+
+void peer_ask(struct peer *p, struct block_ref block)
+{
+	struct buf b;
+
+	if (peer_is_closed(p)) { /* by the last one: its queue was full */
+		picker_on_lost(p->torrent->picker, p->id, block);
+		return;
+	}
+	buf_init(&b, 0);
+	asked_push(p, block, loop_now_ms(p->engine->loop));
+	add_request(p, &b, WIRE_REQUEST, block);
+	peer_send(p, &b);
+}
+
+void peer_doubt(struct peer *p, int64_t now_ms)
+{
+	struct torrent *t = p->torrent;
+	int64_t silence = now_ms - p->block_ms;
+	int64_t bearable = p->downloaded ? DOUBT_MS + 3 * block_us(p) / 1000
+					 : DOUBT_FIRST_MS;
+
+	if (p->state != PEER_READY || !peer_num_asked(p) ||
+	    silence <= bearable + p->rtt_ms || p->doubted_ms >= p->block_ms)
+		return;
+	p->doubts++;
+	p->doubted_ms = now_ms;
+	for (size_t i = p->asked_from; i < p->asked_to; i++)
+		if (sched_is_urgent(t->sched, p->asked[i].block.piece, now_ms))
+			picker_on_doubt(t->picker, p->id, p->asked[i].block);
 }
 
 size_t peer_fill(struct peer *p, size_t max)
@@ -396,6 +464,7 @@ static int whole_block(struct peer *p, const struct wire_msg *m,
 	p->answers++;
 	p->downloaded += m->length;
 	p->is_snubbed = false;
+	p->doubts = 0;
 	p->rejects = 0;
 	p->block_ms = p->heard_ms;
 	if (p->unasked)

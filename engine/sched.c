@@ -403,6 +403,16 @@ bool sched_is_parked_on(const struct sched *s, uint32_t piece)
 	return each_over((struct sched *)s, piece, say_yes, NULL);
 }
 
+static bool is_urgent(struct want *w, void *arg)
+{
+	return !can_wait(w, *(const int64_t *)arg);
+}
+
+bool sched_is_urgent(const struct sched *s, uint32_t piece, int64_t now_ms)
+{
+	return each_over((struct sched *)s, piece, is_urgent, &now_ms);
+}
+
 bool sched_is_demanded(struct sched *s, uint32_t piece, int64_t now_ms)
 {
 	return sched_is_parked_on(s, piece) || readers_demand(s, piece, now_ms);

@@ -126,6 +126,8 @@ bool sched_is_demanded(struct sched *s, uint32_t piece, int64_t now_ms);
 uint32_t sched_epoch(const struct sched *s);
 /* Is any reader waiting on PIECE right now? */
 bool sched_is_parked_on(const struct sched *s, uint32_t piece);
+/* One that cannot wait: not a copy, which takes what comes. */
+bool sched_is_urgent(const struct sched *s, uint32_t piece, int64_t now_ms);
 
 void sched_on_block(struct sched *s, uint32_t piece, int64_t now_ms);
 /* PIECE is here (P knows it): finishes the wants that have all they need. */

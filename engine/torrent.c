@@ -386,6 +386,23 @@ static void tick_reads(struct torrent *t, int64_t now_ms)
 		   NO_SOURCE_MS);
 }
 
+/* Who gives less than a quarter of the average gets what is not urgent. */
+static void find_slow(struct torrent *t)
+{
+	double sum = 0;
+	unsigned n = 0;
+
+	list_foreach(p, &t->peers, struct peer, node) {
+		if (p->state != PEER_READY || p->is_choking_us)
+			continue;
+		sum += p->down.bps;
+		n++;
+	}
+	list_foreach(p, &t->peers, struct peer, node)
+		p->is_slow =
+			n && p->down.busy_ms > 500 && p->down.bps < sum / n / 4;
+}
+
 static void tick_peers(struct torrent *t, int64_t now_ms)
 {
 	list_foreach_safe(p, &t->peers, struct peer, node)
@@ -394,6 +411,7 @@ static void tick_peers(struct torrent *t, int64_t now_ms)
 		if (p->state == PEER_READY)
 			t->peer_seen_ms = now_ms;
 	}
+	find_slow(t);
 	rate_tick(&t->down, now_ms, true);
 	rate_tick(&t->up, now_ms, true);
 }
@@ -439,6 +457,7 @@ void torrent_tick(struct torrent *t, int64_t now_ms)
 		if (t->is_ready)
 			torrent_rechoke_tick(t, now_ms);
 	}
+	torrent_hedge(t, now_ms);
 	tick_reads(t, now_ms);
 	if (t->mi)
 		resume_tick(t, now_ms);

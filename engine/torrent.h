@@ -122,6 +122,8 @@ void torrent_on_block(struct torrent *t, struct peer *p, struct block_ref b,
 		      const uint8_t *bytes);
 void torrent_set_piece(struct torrent *t, uint32_t piece, bool have);
 void torrent_drop_partials(struct torrent *t);
+/* On each tick: what is late, or owed by who is silent, is asked elsewhere. */
+void torrent_hedge(struct torrent *t, int64_t now_ms);
 /* Asks peers for what is demanded now, spread over them. */
 void torrent_fill_all(struct torrent *t);
 

@@ -388,12 +388,47 @@ void torrent_drop_partials(struct torrent *t)
 	picker_each_partial(t->picker, free_filling, NULL);
 }
 
+static void ask_route(void *arg, struct sched_route *route, struct block_ref b)
+{
+	peer_ask(route->owner, b);
+}
+
+/* Each block that a reader waits for goes where it is here first. */
+static void assign(struct torrent *t)
+{
+	struct sched_route routes[LIMIT_PEERS_PER_TORRENT];
+	size_t n = 0;
+
+	if (!sched_num_parked(t->sched) || t->engine->down_limit.bps)
+		return;
+	list_foreach(p, &t->peers, struct peer, node) {
+		if (n == LIMIT_PEERS_PER_TORRENT)
+			break;
+		routes[n] = peer_as_route(p);
+		n += routes[n].room > 0;
+	}
+	/* With one there is no choice: it asks for more at a time. */
+	if (n > 1)
+		(void)sched_assign(t->sched, t->picker, routes, n,
+				   loop_now_ms(t->engine->loop), ask_route, t);
+}
+
+void torrent_hedge(struct torrent *t, int64_t now_ms)
+{
+	if (!t->is_ready || !sched_num_parked(t->sched))
+		return;
+	list_foreach(p, &t->peers, struct peer, node)
+		peer_doubt(p, now_ms);
+	assign(t);
+}
+
 void torrent_fill_all(struct torrent *t)
 {
 	bool has_taken = true;
 
 	if (!t->is_ready)
 		return;
+	assign(t);
 	/* A few blocks each, in turn: a piece that a reader waits for comes
 	 * from all who have it at once. */
 	while (has_taken) {

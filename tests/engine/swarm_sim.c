@@ -96,7 +96,9 @@ static int64_t late_ms(const struct peer *peer)
 
 static size_t room_of(const struct peer *peer)
 {
-	size_t depth = peer->is_snubbed ? 1 : peer->depth;
+	size_t depth = peer->is_snubbed   ? 1
+		       : peer->is_doubted ? 0
+					  : peer->depth;
 
 	return depth > peer->num_asked ? depth - peer->num_asked : 0;
 }
@@ -197,7 +199,7 @@ static void on_block(struct sim *sim, struct peer *peer, struct block_ref b)
 	enum picker_block r;
 
 	measure(sim, peer);
-	peer->is_snubbed = false;
+	peer->is_snubbed = peer->is_doubted = false;
 	if (!take_out(peer->asked, &peer->num_asked, 0, b)) {
 		/* Cancelled or given up, but under way. */
 		r = picker_on_block(sim->p, peer->pp.id, b, others,
@@ -238,9 +240,26 @@ static void on_verified(struct sim *sim, uint32_t piece)
 static void give_up(struct sim *sim, struct peer *peer)
 {
 	peer->is_snubbed = true;
+	peer->is_doubted = false;
 	while (peer->num_asked)
 		picker_on_lost(sim->p, peer->pp.id,
 			       peer->asked[--peer->num_asked]);
+}
+
+/* Silent for a round trip, three blocks and 150 ms. */
+static void doubt(struct sim *sim, struct peer *peer)
+{
+	double bearable_us = 150000 + peer->config.rtt_ms * 1e3 +
+			     3 * BLOCK * 1e6 / (peer->rate_bps + 1);
+
+	if (!peer->num_asked || peer->is_doubted || peer->busy_bytes <= 0 ||
+	    (double)(sim->now_us - peer->block_us) < bearable_us)
+		return;
+	peer->is_doubted = true;
+	for (size_t i = 0; i < peer->num_asked; i++)
+		if (sched_is_urgent(sim->s, peer->asked[i].piece,
+				    sim_now_ms(sim)))
+			picker_on_doubt(sim->p, peer->pp.id, peer->asked[i]);
 }
 
 static void on_tick(struct sim *sim)
@@ -255,6 +274,7 @@ static void on_tick(struct sim *sim)
 			    SILENT_US +
 				    4 * BLOCK * 1e6 / (peer->rate_bps + 5000))
 			give_up(sim, peer);
+		doubt(sim, peer);
 		sum += peer->rate_bps;
 	}
 	for (int i = 0; i < sim->num_peers; i++)

@@ -43,7 +43,7 @@ struct peer {
 	/* Its rate: bytes by the time in which it owed us some. */
 	double rate_bps, busy_bytes, busy_us;
 	int64_t block_us; /* last block; or when the first could be here */
-	bool is_snubbed;
+	bool is_snubbed, is_doubted;
 };
 
 struct sim_reader {

@@ -19,7 +19,7 @@
 
 static struct rig rig;
 static struct node node;
-static struct raw raw, raw2;
+static struct raw raw, raw2, raw3;
 static uint8_t film[17 << 20];
 static uint32_t piece_length;
 
@@ -36,6 +36,7 @@ static int set_up(void **state)
 		memcpy(film + i, &word, 8);
 	}
 	raw.fd = raw.listen_fd = raw2.fd = raw2.listen_fd = -1;
+	raw3.fd = raw3.listen_fd = -1;
 	return 0;
 }
 
@@ -43,6 +44,7 @@ static int tear_down(void **state)
 {
 	raw_close(&raw);
 	raw_close(&raw2);
+	raw_close(&raw3);
 	node_stop(&node);
 	rig_end(&rig);
 	return 0;
@@ -201,6 +203,56 @@ static void test_read__does_not_wait_for_who_forgot(void **state)
 	assert_int_equal(node.torrent->wasted, 0);
 }
 
+/* Two keep silent, both were asked: the third one is in time. */
+static void test_read__two_are_silent(void **state)
+{
+	struct server s = { .raw = &raw3, .left_out = BLOCKS };
+	struct want w = { .off = 0, .len = PIECE, .done = on_want };
+	int64_t end;
+
+	start(FILL_NONE);
+	meet_seed(&raw, 'a', 2);
+	meet_seed(&raw2, 'b', 3);
+	rig_run(&rig, 50);
+	is_done = false;
+	torrent_want(node.torrent, NULL, &w);
+	rig_run(&rig, 2200);
+	meet_seed(&raw3, 'c', 4);
+	end = loop_now_ms(rig.loop) + 1500;
+	while (!is_done && loop_now_ms(rig.loop) < end)
+		serve(&s, 20);
+	assert_true(is_done && is_right);
+	assert_int_equal(s.served, PIECE / BLOCK);
+}
+
+/* Who gave well and stops has its blocks taken over at once. */
+static void test_read__one_stops_in_mid_stream(void **state)
+{
+	struct server a = { .raw = &raw, .left_out = BLOCKS };
+	struct server b = { .raw = &raw2, .left_out = BLOCKS };
+	struct want w = { .off = 0, .len = PIECE, .done = on_want };
+	int64_t began;
+
+	start(FILL_NONE);
+	meet_seed(&raw, 'a', 2);
+	meet_seed(&raw2, 'b', 3);
+	rig_run(&rig, 50);
+	for (int i = 0; i < 8; i++) {
+		is_done = false;
+		torrent_want(node.torrent, NULL, &w);
+		began = loop_now_ms(rig.loop);
+		while (!is_done && loop_now_ms(rig.loop) < began + 3000) {
+			if (i < 4)
+				serve(&a, 10);
+			serve(&b, 10);
+		}
+		assert_true(is_done && is_right);
+		assert_true(loop_now_ms(rig.loop) - began < 1000);
+		w.off += PIECE;
+	}
+	assert_true(a.served > 0 && node.torrent->wasted == 0);
+}
+
 /* It comes so slowly that it is given up on the way, and counts all the same.
  */
 static void test_trickle__what_comes_late_is_kept(void **state)
@@ -264,6 +316,8 @@ int main(void)
 		CASE(test_fill__forgotten_is_seen_by_what_came_after),
 		CASE(test_endgame__both_forget_one),
 		CASE(test_read__does_not_wait_for_who_forgot),
+		CASE(test_read__two_are_silent),
+		CASE(test_read__one_stops_in_mid_stream),
 		CASE(test_trickle__what_comes_late_is_kept),
 		CASE(test_large_piece__the_liar_is_banned),
 	};

@@ -289,6 +289,38 @@ static void test_silent__last_blocks_come_from_others(void **state)
 	}
 }
 
+/* One fast seeder and three slow ones; one of them stops while a film plays
+ * that the others can carry: no read waits a second for it. */
+static void test_stopped__costs_a_player_no_second(void **state)
+{
+	for (size_t i = 0; i < 3; i++) {
+		for (int who = 0; who < 2; who++) {
+			struct sim *sim =
+				sim_new(GIB, piece_lengths[i], 100 * MIB, 13);
+			const struct sim_reader_result *res, *probe;
+
+			for (int k = 0; k < 4; k++)
+				sim_add_peer(
+					sim,
+					&(struct sim_peer_config){
+						.rate_bps =
+							k ? 600000 : 8 * MIB,
+						.rtt_ms = 50,
+						.silent_ms =
+							k == who ? 10200 : 0 });
+			res = sim_result(sim, add_player(sim, 60 * MIB, 0));
+			probe = sim_result(sim, add_prober(sim, 4 * MIB, 8));
+			sim_run(sim, 1000000);
+			assert_int_equal(res->bytes, 60 * MIB);
+			assert_int_equal(res->stalled_ms, 0);
+			assert_true(res->worst_ms <= 1000);
+			assert_true(probe->reads == 8);
+			assert_waste(sim, 50);
+			sim_free(sim);
+		}
+	}
+}
+
 static void test_reject__costs_time_and_nothing_else(void **state)
 {
 	struct sim *sim = sim_new(64 * MIB, 262144, 100 * MIB, 12);
@@ -366,6 +398,7 @@ int main(void)
 		cmocka_unit_test(test_players__of_one_file_both_get_on),
 		cmocka_unit_test(test_parked__first_under_slow_peers),
 		cmocka_unit_test(test_silent__last_blocks_come_from_others),
+		cmocka_unit_test(test_stopped__costs_a_player_no_second),
 		cmocka_unit_test(test_reject__costs_time_and_nothing_else),
 		cmocka_unit_test(test_any__nobody_starves),
 	};
