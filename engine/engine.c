@@ -37,7 +37,8 @@ static void on_accepted(void *arg, int fd, const struct addr *from)
 		same += addr_ip_eq(&p->addr, from);
 	if (e->is_stopping || e->num_strangers >= LIMIT_HANDSHAKES_IN ||
 	    same >= LIMIT_PEERS_PER_ADDRESS ||
-	    e->num_peers >= e->config.max_peers) {
+	    (e->num_peers >= e->config.max_peers &&
+	     !engine_make_room(e, from))) {
 		close(fd);
 		return;
 	}

@@ -62,6 +62,9 @@ struct engine {
 void engine_bury(struct engine *e, struct peer *p); /* peer_free later */
 void engine_on_event_metadata(struct engine *e, struct torrent *t);
 void engine_on_event_complete(struct engine *e, struct torrent *t);
+/* --- torrent_room.c --- */
+/* In any torrent. NEWCOMER may be NULL: a candidate of ours. */
+bool engine_make_room(struct engine *e, const struct addr *newcomer);
 /* --- library.c --- */
 /* Frees torrents that were removed and have no job out any more, and begins
  * those that waited for them. */

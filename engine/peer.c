@@ -316,12 +316,13 @@ static const char *join_torrent(struct peer *p)
 
 	if (!t || t->is_closing)
 		return "unknown infohash";
-	if (t->num_peers >= LIMIT_PEERS_PER_TORRENT)
-		return "too many peers in this torrent";
 	if (swarm_is_banned(t->swarm, &p->addr))
 		return "banned address";
 	if (is_crowd(t, &p->addr))
 		return "too many peers from this address";
+	if (t->num_peers >= LIMIT_PEERS_PER_TORRENT &&
+	    !torrent_make_room(t, &p->addr))
+		return "too many peers in this torrent";
 	list_remove(&p->node);
 	p->engine->num_strangers--;
 	p->torrent = t;

@@ -303,6 +303,16 @@ void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good)
 	t->is_fill_due |= was_good && !p->am_choking;
 }
 
+/* For one that was not tried yet somebody useless may leave. */
+static bool has_room(struct torrent *t)
+{
+	const struct engine *e = t->engine;
+
+	return (t->num_peers < LIMIT_PEERS_PER_TORRENT &&
+		e->num_peers < e->config.max_peers) ||
+	       torrent_make_room_slowly(t);
+}
+
 static void connect_more(struct torrent *t, int64_t now_ms)
 {
 	bool am_seed = torrent_is_complete(t);
@@ -314,7 +324,7 @@ static void connect_more(struct torrent *t, int64_t now_ms)
 	if (t->is_closing || t->engine->config.no_tcp_out ||
 	    now_ms < t->connect_ms)
 		return;
-	while (t->num_peers < max && engine_may_connect(t->engine, urgent)) {
+	while (t->num_peers < max || max == LIMIT_PEERS_PER_TORRENT) {
 		struct candidate *c =
 			swarm_next(t->swarm, am_seed, now_ms, &wait);
 
@@ -324,6 +334,8 @@ static void connect_more(struct torrent *t, int64_t now_ms)
 			t->connect_ms = now_ms + wait;
 			return;
 		}
+		if (!has_room(t) || !engine_may_connect(t->engine, urgent))
+			break;
 		swarm_on_connecting(c, now_ms);
 		peer_connect(t, &c->addr, c->origin);
 	}

@@ -11,7 +11,8 @@
  *
  * Files: torrent.c (life, peers, public face), torrent_data.c (blocks, pieces,
  * have), torrent_meta.c (metadata), torrent_choke.c, torrent_face.c (the public
- * half), check.c, adopt.c, resume.c. */
+ * half), torrent_room.c (whose place a newcomer gets), check.c, adopt.c,
+ * resume.c. */
 #pragma once
 
 #include "engine/base/list.h"
@@ -80,6 +81,7 @@ struct torrent {
 	struct list peers;   /* struct peer */
 	unsigned num_peers, num_connecting;
 	int64_t connect_ms; /* next look at the swarm; INT64_MAX: news */
+	int64_t room_ms;    /* a peer was shown out for a candidate */
 	int64_t choke_ms, fill_ms, rate_ms;
 	bool is_fill_due; /* somebody waits for a free upload slot */
 	struct choker choker;
@@ -115,6 +117,14 @@ bool torrent_wants_anything(const struct torrent *t); /* fill or readers */
 void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good);
 void torrent_rechoke(struct torrent *t, int64_t now_ms); /* soon */
 void torrent_rechoke_tick(struct torrent *t, int64_t now_ms);
+
+/* --- torrent_room.c --- */
+/* The most useless peer leaves, if there is one past its grace; false: nobody
+ * does. NEWCOMER: who would have the place; an address that has one already
+ * gets no second one so. */
+bool torrent_make_room(struct torrent *t, const struct addr *newcomer);
+/* The same for a candidate, at most one a second. */
+bool torrent_make_room_slowly(struct torrent *t);
 
 /* --- torrent_data.c --- */
 /* A whole block came from P. BYTES are borrowed. */

@@ -329,6 +329,51 @@ static void test_many_torrents__do_not_starve_one(void **state)
 	raw_invite(&raw, &node);
 }
 
+static struct raw crowd[LIMIT_PEERS_PER_TORRENT];
+
+/* From 127.x.y.FROM; has nothing, wants nothing. */
+static void meet_useless(struct raw *w, uint8_t from)
+{
+	raw_connect(w, &node, from);
+	raw_greet(w, node.torrent, (char)from, RAW_FAST);
+	raw_say(w, WIRE_HAVE_NONE);
+	rig_run(&rig, 10);
+}
+
+/* A full torrent: the useless leave, after their time, for others alone. */
+static void test_full__the_useless_make_room(void **state)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < LIMIT_PEERS_PER_TORRENT; i++)
+		meet_useless(&crowd[i], (uint8_t)(2 + i));
+	raw_say(&crowd[0], WIRE_INTERESTED);
+	raw_say_index(&crowd[1], WIRE_HAVE, 3);
+	assert_int_equal(num_peers(), LIMIT_PEERS_PER_TORRENT);
+	meet_useless(&raw, 150);
+	assert_true(raw_is_closed(&raw, 1000)); /* they are still new */
+	raw_close(&raw);
+	warp_ms(61000);
+	meet_useless(&raw, 150);
+	assert_false(raw_is_closed(&raw, 200));
+	assert_int_equal(num_peers(), LIMIT_PEERS_PER_TORRENT);
+	/* It has its place: no second one for the same address. */
+	raw_connect(&raw2, &node, 150);
+	raw_greet(&raw2, node.torrent, 1, RAW_FAST);
+	assert_true(raw_is_closed(&raw2, 1000));
+	raw_close(&raw2);
+	/* A candidate gets one too. */
+	raw_listen(&raw2, &rig);
+	raw_invite(&raw2, &node);
+	assert_true(num_peers() <= LIMIT_PEERS_PER_TORRENT);
+	for (unsigned i = 0; i < LIMIT_PEERS_PER_TORRENT; i++) {
+		left += raw_is_closed(&crowd[i], 11);
+		assert_true(i > 1 || !crowd[i].is_closed);
+		raw_close(&crowd[i]);
+	}
+	assert_int_equal(left, 2);
+}
+
 static void test_accounts__come_back_to_zero(void **state)
 {
 	for (int i = 0; i < 20; i++) {
@@ -368,6 +413,7 @@ int main(void)
 		CASE(test_metadata__large_is_given_whole_and_not_for_ever),
 		CASE(test_family__not_bound_is_not_used),
 		CASE(test_many_torrents__do_not_starve_one),
+		CASE(test_full__the_useless_make_room),
 		CASE(test_accounts__come_back_to_zero),
 	};
 
