@@ -171,6 +171,31 @@ def scanner(box):
     check(share <= 0.5, f"{share:.0%} of the torrent was fetched")
 
 
+@case("small files read whole in order are fetched ahead, in proportion")
+def walker(box):
+    src = box.mkdir("src/small")
+    for i in range(400):
+        random_file(f"{src}/{i:03}.txt", 20000, i)
+    t = Torrent(src, box.path("t.torrent"), 16384)
+    peer = StubPeer(box, t)
+    m = Mount(box, t.path, options=[f"peer={peer.at}"])
+
+    def read(first, end):
+        for i in range(first, end):
+            with open(m.file("small", f"{i:03}.txt"), "rb") as f:
+                same(f.read(), t.pread(i * 20000, 20000), f"file {i}")
+    read(0, 2)
+    read(300, 302)
+    time.sleep(0.5)
+    check(len(peer.pieces_asked()) <= 6, "two in a row: nothing ahead")
+    read(2, 5)
+    until(lambda: len(peer.pieces_asked()) >= 40, 5, "the next ones")
+    time.sleep(0.5)
+    check(len(peer.pieces_asked()) <= 60, "8 bytes ahead for one read")
+    read(5, 20)  # some of these are here, and count as well
+    until(lambda: len(peer.pieces_asked()) >= 150, 5, "more of them")
+
+
 @case("1,000 files through the mount are the same")
 def tree_diff(box):
     t = Torrent(random_tree(box.path("src/tree")), box.path("t.torrent"))
