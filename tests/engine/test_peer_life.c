@@ -294,6 +294,8 @@ static void test_metadata__large_is_given_whole_and_not_for_ever(void **state)
 	assert_true(raw_say_ext(&raw, 0, "d1:md11:ut_metadatai7eee"));
 	assert_int_equal(ask_metadata(parts, parts), parts);
 	assert_int_equal(ask_metadata(parts, 2 * parts + 200), 2 * parts);
+	/* The look for what is on disk ends, and does not hold up the stop. */
+	assert_true(rig_until(&rig, &node.torrent->is_ready, 30000));
 }
 
 static void test_family__not_bound_is_not_used(void **state)
