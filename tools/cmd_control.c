@@ -251,10 +251,26 @@ static void print_tracker(const json_t *t)
 	putchar('\n');
 }
 
+static void print_dht(const json_t *d)
+{
+	char when[32];
+
+	printf("dht         %-10s %llu good nodes, %llu peers found, announced"
+	       " to %llu",
+	       text_of(d, "state"), (unsigned long long)number_of(d, "nodes"),
+	       (unsigned long long)number_of(d, "peers"),
+	       (unsigned long long)number_of(d, "told"));
+	if (json_is_integer(json_object_get(d, "next_s")))
+		printf("  again in %s",
+		       format_eta(number_of(d, "next_s"), 1, when));
+	putchar('\n');
+}
+
 /* A source of peers and what it said last. */
 static void print_source(const json_t *source)
 {
 	const json_t *state = json_object_get(source, "state");
+	const json_t *dht = json_object_get(state, "dht");
 	const json_t *trackers = json_object_get(state, "trackers"), *t;
 	char *text;
 	size_t i;
@@ -263,7 +279,9 @@ static void print_source(const json_t *source)
 	if (number_of(state, "left_out"))
 		printf("tracker     and %llu more\n",
 		       (unsigned long long)number_of(state, "left_out"));
-	if (trackers)
+	if (dht)
+		print_dht(dht);
+	if (trackers || dht)
 		return;
 	text = json_dumps(state, JSON_ENCODE_ANY);
 	printf("%-11s %s\n", text_of(source, "name"), text ? text : "");

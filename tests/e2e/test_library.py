@@ -299,6 +299,7 @@ def tracker_words(box):
     check("http://10.9.0.3:1/announce" in line and "connect" in line,
           f"url and error: {line}")
     check("{" not in text, f"no JSON: {text}")
+    check("good nodes" in text, f"and of the DHT: {text}")
     for command in ("status", "rm", "peers"):
         got = weirctl(box, command, "nosuch", "-o", f"state={m.state}",
                       status=1)
