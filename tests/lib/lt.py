@@ -143,8 +143,14 @@ def main(verb, *args):
         host, port = peers[0].rsplit(":", 1)
         h.connect_peer((host, int(port)))
         deadline(s, h)
+    asked = 0
     while verb == "seed" or not h.status().is_seeding:
         turn(s, h, peers)
+        # By itself it asks the DHT once, perhaps before it knows a node, and
+        # then 15 minutes later.
+        if os.environ.get("LT_DHT") and time.monotonic() - asked > 5:
+            h.force_dht_announce()
+            asked = time.monotonic()
     h.flush_cache()
     while not any(isinstance(a, lt.cache_flushed_alert)
                   for a in s.pop_alerts()):
