@@ -26,7 +26,8 @@ static void on_done(void *arg, const struct dht_result *r)
 
 	o->is_done = true;
 	o->r = *r;
-	memcpy(o->nodes, r->nodes, r->num_nodes * sizeof(o->nodes[0]));
+	if (r->num_nodes)
+		memcpy(o->nodes, r->nodes, r->num_nodes * sizeof(o->nodes[0]));
 }
 
 static void on_peers(void *arg, const struct addr *addrs, size_t n)
