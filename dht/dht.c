@@ -23,7 +23,7 @@
 #define CANDIDATE_MS    (90 * 1000)
 #define BOOTSTRAP_FIRST 3000 /* when there are saved nodes */
 #define BOOTSTRAP_MS    5000 /* doubled each time */
-#define BOOTSTRAP_MAX   (30 * 60 * 1000)
+#define BOOTSTRAP_MAX   (5 * 60 * 1000)
 #define WELL_MS         60000 /* without an answer: cut off */
 #define JUMP_MS         30000 /* between two ticks: we slept */
 #define SWEEP_MS        10000

@@ -17,14 +17,14 @@
 #define VALUES4           100 /* peers told at most */
 #define VALUES6           30
 #define REPLY_BYTES       1024 /* BEP 32 */
-#define TOKEN_ROOM        (8 + 2 + TOKEN_BYTES)
 
 struct reply {
 	struct dht *d;
 	struct dht_family *f;
 	const struct addr *from;
 	const struct dht_msg *q;
-	size_t max; /* bytes that may be sent */
+	size_t max;     /* bytes that may be sent */
+	size_t reserve; /* of these, for what comes after the nodes */
 	uint8_t bytes[DHT_PACKET_BYTES];
 };
 
@@ -91,8 +91,8 @@ static void finish(struct reply *r, struct frame *f)
 	if (f->has_version)
 		dht_key_str(&f->c, "v", DHT_VERSION, 4);
 	dht_put_raw(&f->c, "1:y1:re", 7);
-	if (f->c.is_bad)
-		return;
+	if (f->c.is_bad || wcursor_len(&f->c) > r->max)
+		return; /* the question was too short for any answer */
 	r->d->stats.answers_out++;
 	send_bytes(r, wcursor_len(&f->c));
 }
@@ -100,23 +100,27 @@ static void finish(struct reply *r, struct frame *f)
 /* Bytes that may still be put into the body. */
 static size_t room(const struct reply *r, const struct frame *f)
 {
-	size_t used = wcursor_len(&f->c) + tail_bytes(r, f);
+	size_t used = wcursor_len(&f->c) + tail_bytes(r, f) + r->reserve;
 
 	return used < r->max ? r->max - used : 0;
 }
 
 /* --- nodes --- */
 
+/* "6:nodes6304:" and the like. */
+#define NODES_KEY_BYTES 12
+
 static void put_family(struct reply *r, struct frame *f, unsigned i,
 		       const struct kad_id *target)
 {
 	const struct kad_node *near[DHT_K];
-	size_t stride = i ? 38 : 26, fits = room(r, f) / stride;
+	size_t stride = i ? 38 : 26, left = room(r, f), fits;
 	uint8_t bytes[DHT_K * 38], *at = bytes;
 	unsigned n;
 
-	if (fits && room(r, f) - fits * stride < 13) /* "6:nodes6" "304:" */
-		fits--;
+	if (left < NODES_KEY_BYTES)
+		return;
+	fits = (left - NODES_KEY_BYTES) / stride;
 	n = kad_table_closest(&r->d->family[i].kad.table, target,
 			      fits < DHT_K ? (unsigned)fits : DHT_K, near);
 	for (unsigned j = 0; j < n; j++) {
@@ -182,6 +186,11 @@ static bool has_token(struct reply *r, const struct kad_id *target)
 }
 
 /* --- the queries --- */
+
+#define TOKEN_KEY_BYTES (7 + 2 + TOKEN_BYTES) /* "5:token8:" */
+#define SEQ_BYTES       (5 + 22)              /* "3:seqi..e" */
+#define SIGNED_BYTES    (6 + 32 + 8 + 64)     /* "1:k32:" "3:sig64:" */
+#define SAMPLES_BYTES   (5 + 12 + 9 + 4)      /* "3:num" "7:samples400:" */
 
 static void on_ping(struct reply *r)
 {
@@ -249,12 +258,11 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 	uint8_t token[TOKEN_BYTES];
 	struct infohash ih;
 	struct values values;
-	size_t reserved;
 
 	memcpy(ih.b, target->b, sizeof(ih.b));
-	begin(r, &f, nodes_bytes(r) + TOKEN_ROOM);
+	begin(r, &f, nodes_bytes(r) + TOKEN_KEY_BYTES);
 	if (r->q->scrape == 1 &&
-	    room(r, &f) >= 2 * (6 + 4 + BLOOM_BYTES) + 60) {
+	    room(r, &f) >= 2 * (6 + 4 + BLOOM_BYTES) + 30 + TOKEN_KEY_BYTES) {
 		uint8_t seeds[BLOOM_BYTES], others[BLOOM_BYTES];
 
 		if (peerstore_scrape(r->d->peers, r->d->now_ms, &ih, seeds,
@@ -264,12 +272,10 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 		}
 	}
 	put_id(r, &f);
-	/* What is put after the nodes must fit: room() must know. */
-	r->max -= TOKEN_ROOM;
-	reserved = TOKEN_ROOM + take_values(r, &f, &ih, &values);
-	r->max -= reserved - TOKEN_ROOM;
+	r->reserve = TOKEN_KEY_BYTES;
+	r->reserve += take_values(r, &f, &ih, &values);
 	put_nodes(r, &f, target);
-	r->max += reserved;
+	r->reserve = 0;
 	/* BEP 33: no token, no announce: this swarm is full here. */
 	if (!peerstore_is_full(r->d->peers, &ih)) {
 		make_token(r, target, token);
@@ -315,20 +321,20 @@ static void on_get(struct reply *r, const struct kad_id *target)
 	bool is_known = has && item.is_mutable && r->q->has_seq &&
 			r->q->seq >= item.seq;
 
+	/* A large value goes to whoever asks at length: three times. */
 	if (has && !is_known)
-		fixed = item.v.len + 4 + (item.is_mutable ? 38 + 73 : 0);
+		fixed = 3 + item.v.len + (item.is_mutable ? SIGNED_BYTES : 0);
 	make_token(r, target, token);
-	begin(r, &f, nodes_bytes(r) + 20 + fixed);
-	/* A large value goes to who shows a token; others get what they
-	 * asked with, three times. */
-	if (has &&
-	    fixed + wcursor_len(&f.c) + 26 + 20 + 30 + tail_bytes(r, &f) >
-		    r->max)
-		fixed = 0;
+	r->reserve = TOKEN_KEY_BYTES + SEQ_BYTES;
+	begin(r, &f, nodes_bytes(r) + r->reserve + fixed);
 	put_id(r, &f);
-	if (fixed && item.is_mutable)
+	if (room(r, &f) < fixed)
+		fixed = 0;
+	r->reserve += fixed;
+	if (fixed && item.is_mutable) {
 		dht_key_str(&f.c, "k", item.pk, 32);
-	r->max -= fixed + 20 + 24 < r->max ? fixed + 20 + 24 : r->max;
+		r->reserve -= 6 + 32;
+	}
 	put_nodes(r, &f, target);
 	if (has && item.is_mutable) {
 		dht_put_key(&f.c, "seq");
@@ -412,16 +418,15 @@ static void on_sample(struct reply *r, const struct kad_id *target)
 	unsigned n;
 
 	begin(r, &f, nodes_bytes(r) + 60);
-	dht_put_raw(&f.c, "", 0);
 	put_id(r, &f);
 	dht_put_key(&f.c, "interval");
 	dht_put_int(&f.c, SAMPLE_INTERVAL_S);
-	r->max -= r->max < 50 ? r->max : 50;
+	r->reserve = SAMPLES_BYTES + 4 * sizeof(hashes[0]);
 	put_nodes(r, &f, target);
+	r->reserve = SAMPLES_BYTES;
+	fits = room(r, &f) / sizeof(hashes[0]);
 	dht_put_key(&f.c, "num");
 	dht_put_int(&f.c, (int64_t)peerstore_hashes(r->d->peers));
-	r->max += 40;
-	fits = room(r, &f) / sizeof(hashes[0]);
 	n = peerstore_sample(r->d->peers, r->d->now_ms, hashes,
 			     fits < LIMIT_DHT_SAMPLES ? (unsigned)fits
 						      : LIMIT_DHT_SAMPLES);
@@ -519,6 +524,7 @@ void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 	r.from = from;
 	r.q = q;
 	r.max = REPLY_BYTES;
+	r.reserve = 0;
 	if (!is_proven(f, from, msg) && r.max > AMPLIFICATION * d->msg_len)
 		r.max = AMPLIFICATION * d->msg_len;
 	if (!msg->has_id) {

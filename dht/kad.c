@@ -8,11 +8,13 @@
 #define CHECK_MS           5000 /* between looks at a stale node */
 #define CHECK_SHORT_MS     1000 /* the same while the table is short */
 #define SUSPECT_GAP_MS     1000 /* between looks at those who failed */
-#define CANDIDATE_MS       2000 /* between pings of candidates */
+#define CANDIDATE_MS       1000 /* between pings of candidates */
 #define CANDIDATE_SHORT_MS 250
 #define OUTAGE_MS          30000            /* nobody answered for so long */
 #define SELF_MS            (10 * 60 * 1000) /* and up to three times that */
 #define SELF_SHORT_MS      30000            /* doubled up to SELF_MS */
+#define SELF_YOUNG_MS      (3 * 60 * 1000)  /* between the first few */
+#define YOUNG_MS           (10 * 60 * 1000)
 
 void kad_init(struct kad *k, const struct kad_options *options, int64_t now_ms)
 {
@@ -23,7 +25,7 @@ void kad_init(struct kad *k, const struct kad_options *options, int64_t now_ms)
 	kad_rpc_init(&k->rpc, options->tag, options->io.random,
 		     options->io.arg);
 	list_init(&k->lookups);
-	k->now_ms = now_ms;
+	k->now_ms = k->start_ms = now_ms;
 	k->check_ms = now_ms + k->o.io.random(k->o.io.arg) % CHECK_MS;
 	k->candidate_ms = now_ms;
 	k->self_ms = now_ms;
@@ -145,7 +147,11 @@ static void check_node(struct kad *k, const struct kad_id *id,
 
 static void check_stale(struct kad *k)
 {
-	struct kad_node *n = kad_table_next_stale(&k->table, k->now_ms);
+	/* Somebody is asked every half a minute, that we know of our line. */
+	bool is_quiet = k->rpc.last_answer_ms < k->now_ms - OUTAGE_MS;
+	struct kad_node *n = kad_table_next_stale(
+		&k->table, k->now_ms,
+		is_quiet ? OUTAGE_MS / 2 : k->o.rules.stale_ms);
 	bool is_short = kad_table_is_short(&k->table);
 
 	k->check_ms = k->now_ms + (is_short ? CHECK_SHORT_MS : CHECK_MS);
@@ -194,6 +200,9 @@ void kad_refresh(struct kad *k, int64_t now_ms)
 	int64_t wait = SELF_MS + k->o.io.random(k->o.io.arg) % (2 * SELF_MS);
 
 	if (kad_table_is_short(&k->table)) {
+		/* Our own neighbourhood and the rest of the world by turns. */
+		if (k->self_tries % 2)
+			random_near(k, k->self_tries / 2 % 4, &spec.target);
 		wait = (int64_t)SELF_SHORT_MS << k->self_tries;
 		if (wait > SELF_MS)
 			wait = SELF_MS;
@@ -202,6 +211,8 @@ void kad_refresh(struct kad *k, int64_t now_ms)
 		wait += k->o.io.random(k->o.io.arg) % (wait / 4);
 	} else {
 		k->self_tries = 0;
+		if (now_ms - k->start_ms < YOUNG_MS)
+			wait = SELF_YOUNG_MS;
 	}
 	k->self_ms = now_ms + wait;
 	if (!k->self_lookup && k->table.num_nodes)
@@ -303,7 +314,7 @@ static void on_answer(struct kad *k, const struct addr *from,
 			c->fn(c->arg, c, KAD_REFUSED, m);
 	} else if (!is_who_was_asked(k, c, m)) {
 		if (c->fn)
-			c->fn(c->arg, c, KAD_TIMEOUT, NULL);
+			c->fn(c->arg, c, KAD_TIMEOUT, m);
 	} else {
 		(void)kad_table_on_answer(&k->table, k->now_ms, &who, rtt);
 		if (k->o.io.on_answer)

@@ -90,7 +90,7 @@ struct kad {
 	struct list lookups;
 	unsigned num_lookups;
 	struct kad_lookup *self_lookup; /* NULL: none is under way */
-	int64_t now_ms;
+	int64_t now_ms, start_ms;
 	int64_t check_ms;     /* next look at a stale node */
 	int64_t suspect_ms;   /* next look at one that failed */
 	int64_t candidate_ms; /* next look at candidates */

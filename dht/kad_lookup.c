@@ -16,11 +16,9 @@
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
 
-#define ALPHA   5
-#define NO_NODE UINT8_MAX
-/* Of our own table. Many, as half of them may be dead, and all others name the
- * same few around a key; who is not needed is not asked. */
-#define START_NODES (LIMIT_KAD_LOOKUP_LIST / 2)
+#define ALPHA       5
+#define NO_NODE     UINT8_MAX
+#define RETRY_PART  4          /* of the usual time, between further tries */
 #define SIZE_WEIGHT (1.0 / 16) /* of one more lookup in the estimate */
 #define SIZE_TRUST  8          /* lookups before it judges others */
 #define NEAR_FACTOR 4 /* so many times closer than expected is no chance */
@@ -47,7 +45,9 @@ struct kad_lookup {
 	struct kad_lookup_spec spec;
 	int64_t start_ms;
 	bool is_held, is_step_due;
-	bool *gone; /* set by a cancel inside a callback */
+	bool is_exhausted; /* the last pass reached the end of the list */
+	bool is_filled;    /* all of our table was added */
+	bool *gone;        /* set by a cancel inside a callback */
 	unsigned num_flying, queries, answers, hops;
 	unsigned num;                         /* in order */
 	uint8_t order[LIMIT_KAD_LOOKUP_LIST]; /* closest first */
@@ -170,7 +170,8 @@ static void add(struct kad_lookup *l, const struct kad_id *id,
 			       !r->found.is_verified);
 
 		/* Its own echo, or no better than who holds the place. */
-		if (!may_go || r->call || addr_eq(&r->found.contact.addr, addr))
+		if (!may_go || r->call ||
+		    (r->has_id && id && kad_id_eq(&r->found.contact.id, id)))
 			return;
 		remove_entry(l, rival);
 	}
@@ -289,10 +290,12 @@ static void on_slow(struct kad_lookup *l, struct entry *e)
 		e->state = ENTRY_LEFT;
 	} else if (is_needed(l, e)) {
 		l->queries++;
-		wait = e->call->sends + 1 < KAD_SENDS_MAX ? usual / 3 : usual;
+		wait = e->call->sends + 1 < KAD_SENDS_MAX ? usual / RETRY_PART
+							  : usual;
 		kad_ask_again(k, k->now_ms, e->call, &q, wait);
 	} else {
-		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual / 3, false);
+		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual / RETRY_PART,
+			     false);
 	}
 }
 
@@ -314,6 +317,9 @@ static void on_event(void *arg, struct kad_call *call, enum kad_event event,
 		land(e, ENTRY_DEAD);
 		break;
 	}
+	/* It has a new id: once more, under that. */
+	if (event == KAD_TIMEOUT && msg && msg->has_id)
+		add(l, &msg->id, &call->to.addr, e->found.hops);
 	step(l);
 }
 
@@ -355,8 +361,18 @@ static double plausible_distance(const struct kad_lookup *l)
 	return k->o.rules.k / kad_size(k) / NEAR_FACTOR;
 }
 
+/* The closest of our table, as many as there is room for. */
+static void fill(struct kad_lookup *l, unsigned n)
+{
+	const struct kad_node *near[LIMIT_KAD_LOOKUP_LIST];
+
+	n = kad_table_closest_any(&l->kad->table, &l->spec.target, n, near);
+	for (unsigned i = 0; i < n; i++)
+		add(l, &near[i]->id, &near[i]->addr, 1);
+}
+
 /* One pass from the top. True: those that matter have all answered. */
-static bool walk(struct kad_lookup *l)
+static bool pass(struct kad_lookup *l)
 {
 	unsigned k = l->kad->o.rules.k, wide = l->spec.alpha, busy = 0;
 	unsigned counted = 0, answered = 0, pending = 0;
@@ -389,7 +405,22 @@ static bool walk(struct kad_lookup *l)
 				return false;
 		}
 	}
+	l->is_exhausted = true;
 	return !pending;
+}
+
+/* Where most are dead, those that it began with may not be enough. */
+static bool walk(struct kad_lookup *l)
+{
+	bool is_over;
+
+	l->is_exhausted = false;
+	is_over = pass(l);
+	if (!l->is_exhausted || l->is_filled)
+		return is_over;
+	l->is_filled = true;
+	fill(l, LIMIT_KAD_LOOKUP_LIST);
+	return pass(l);
 }
 
 /* The closest at distances d(i), i = 1..k: the best line i = N * d(i). */
@@ -481,9 +512,7 @@ void kad_lookup_step_all(struct kad *k, int64_t now_ms)
 struct kad_lookup *kad_lookup_start(struct kad *k, int64_t now_ms,
 				    const struct kad_lookup_spec *spec)
 {
-	const struct kad_node *start[START_NODES];
 	struct kad_lookup *l;
-	unsigned n;
 
 	if (k->num_lookups == LIMIT_KAD_LOOKUPS)
 		return NULL;
@@ -494,9 +523,7 @@ struct kad_lookup *kad_lookup_start(struct kad *k, int64_t now_ms,
 	l->start_ms = now_ms;
 	list_push_back(&k->lookups, &l->node);
 	k->num_lookups++;
-	n = kad_table_closest_any(&k->table, &spec->target, START_NODES, start);
-	for (unsigned i = 0; i < n; i++)
-		add(l, &start[i]->id, &start[i]->addr, 1);
+	fill(l, 2 * k->o.rules.k);
 	(void)walk(l);
 	l->is_step_due = true;
 	k->lookup_ms = now_ms;

@@ -30,8 +30,8 @@ enum kad_event {
 struct kad_msg; /* kad.h */
 struct kad_call;
 
-/* MSG: with KAD_ANSWER and KAD_REFUSED. CALL is valid until the last event has
- * returned. */
+/* MSG: with KAD_ANSWER and KAD_REFUSED; with KAD_TIMEOUT, if another node than
+ * was asked has answered. CALL is valid until the last event has returned. */
 typedef void kad_call_fn(void *arg, struct kad_call *call, enum kad_event event,
 			 const struct kad_msg *msg);
 

@@ -6,7 +6,7 @@
  * a slot of its own, as many slots as places); then, within a slot, the nearest
  * by round trip. Who loses becomes a spare, and follows who fails.
  */
-#include "dht/kad_table_private.h"
+#include "dht/kad_table.h"
 
 #include <stdlib.h>
 
@@ -22,6 +22,14 @@ enum kad_state kad_state_by_fails(void *arg, const struct kad_node *node)
 	if (!node->fails)
 		return KAD_GOOD;
 	return node->fails < FAILS_DEAD ? KAD_SUSPECT : KAD_DEAD;
+}
+
+enum kad_state kad_table_state(const struct kad_table *t,
+			       const struct kad_node *n)
+{
+	if (!t->rules->state)
+		return kad_state_by_fails(NULL, n);
+	return t->rules->state(t->rules->arg, n);
 }
 
 bool kad_addr_is_exempt(const struct kad_rules *rules, const struct addr *addr)
@@ -297,9 +305,11 @@ static bool insert(struct kad_table *t, struct kad_bucket *b, unsigned index,
 	struct kad_bucket *in;
 	struct kad_node *other, *spare, *victim;
 
-	/* Who holds the address or the subnet stays, unless it fails. */
+	/* Who holds the address or the subnet stays, unless it fails; but at
+	 * one port there can only be one, who has a new id now. */
 	other = find_addr(t, &n->addr, &in);
-	if (other && kad_table_state(t, other) == KAD_GOOD)
+	if (other && kad_table_state(t, other) == KAD_GOOD &&
+	    !addr_eq(&other->addr, &n->addr))
 		return false;
 	if (other)
 		remove_node(t, in, other);
@@ -344,7 +354,7 @@ bool kad_table_on_answer(struct kad_table *t, int64_t now_ms,
 					? rtt_ms
 					: (uint16_t)((n->rtt_ms * 3u + rtt_ms) /
 						     4u);
-		n->fails = 0;
+		n->fails = n->timeouts = 0;
 		n->answered_ms = now_ms;
 		return true;
 	}
@@ -376,6 +386,8 @@ void kad_table_on_timeout(struct kad_table *t, const struct kad_contact *c,
 
 	if (!n || !addr_eq(&n->addr, &c->addr))
 		return;
+	if (n->timeouts < UINT8_MAX)
+		n->timeouts++;
 	tries += n->fails;
 	if (is_outage)
 		tries = 1;
@@ -434,6 +446,8 @@ static bool would_take(struct kad_table *t, const struct kad_contact *c)
 	    find_in(b->nodes, b->num, &c->id))
 		return false;
 	other = find_addr(t, &c->addr, &in);
+	if (other && addr_eq(&other->addr, &c->addr))
+		return true; /* says that it has a new id: is asked */
 	if (other && kad_table_state(t, other) == KAD_GOOD)
 		return false;
 	other = find_net(t, b, &c->addr);
@@ -450,50 +464,89 @@ static bool would_take(struct kad_table *t, const struct kad_contact *c)
 	return victim_for(t, b, index, &n) != NULL;
 }
 
+/* Where a new one goes: neighbours matter more than those far away, who are
+ * many. NULL: no room. */
+static struct kad_candidate *candidate_place(struct kad_table *t,
+					     const struct kad_id *id)
+{
+	unsigned prefix = kad_id_prefix(&t->self, id), least = prefix;
+	struct kad_candidate *place = NULL;
+
+	if (t->num_candidates < LIMIT_KAD_CANDIDATES)
+		return &t->candidates[t->num_candidates++];
+	for (unsigned i = 0; i < t->num_candidates; i++) {
+		struct kad_candidate *k = &t->candidates[i];
+		unsigned p = kad_id_prefix(&t->self, &k->contact.id);
+
+		if (p < least) {
+			least = p;
+			place = k;
+		}
+	}
+	return place;
+}
+
 void kad_table_suggest(struct kad_table *t, int64_t now_ms,
 		       const struct kad_contact *c, bool is_heard)
 {
+	bool is_exempt = kad_addr_is_exempt(t->rules, &c->addr);
 	struct kad_candidate *k;
 
-	if (t->num_candidates == LIMIT_KAD_CANDIDATES)
-		return;
 	for (unsigned i = 0; i < t->num_candidates; i++) {
 		const struct addr *a = &t->candidates[i].contact.addr;
 
-		if (kad_addr_is_exempt(t->rules, a) ? addr_eq(a, &c->addr)
-						    : addr_ip_eq(a, &c->addr))
+		if (is_exempt ? addr_eq(a, &c->addr) : addr_ip_eq(a, &c->addr))
 			return;
 	}
 	if (!would_take(t, c))
 		return;
-	k = &t->candidates[t->num_candidates++];
+	k = candidate_place(t, &c->id);
+	if (!k)
+		return;
 	k->contact = *c;
 	k->due_ms = is_heard ? now_ms : now_ms + t->rules->candidate_ms;
+}
+
+/* The closest that is due. */
+static struct kad_candidate *due_candidate(struct kad_table *t, int64_t now_ms,
+					   int64_t *next_ms)
+{
+	bool is_short = kad_table_is_short(t);
+	struct kad_candidate *best = NULL;
+
+	*next_ms = INT64_MAX;
+	for (unsigned i = 0; i < t->num_candidates; i++) {
+		struct kad_candidate *k = &t->candidates[i];
+
+		if (!is_short && k->due_ms > now_ms) {
+			if (k->due_ms < *next_ms)
+				*next_ms = k->due_ms;
+			continue;
+		}
+		if (!best || kad_id_compare(&t->self, &k->contact.id,
+					    &best->contact.id) < 0)
+			best = k;
+	}
+	return best;
 }
 
 bool kad_table_next_candidate(struct kad_table *t, int64_t now_ms,
 			      struct kad_contact *out, int64_t *next_ms)
 {
-	bool is_short = kad_table_is_short(t);
+	struct kad_candidate *k;
 
-	*next_ms = INT64_MAX;
-	for (unsigned i = 0; i < t->num_candidates; i++) {
-		struct kad_candidate *k = &t->candidates[i];
-		bool is_due = is_short || k->due_ms <= now_ms;
-
-		if (!is_due) {
-			if (k->due_ms < *next_ms)
-				*next_ms = k->due_ms;
-			continue;
-		}
+	while ((k = due_candidate(t, now_ms, next_ms))) {
 		*out = k->contact;
-		memmove(k, k + 1, (t->num_candidates - i - 1) * sizeof(*k));
-		t->num_candidates--;
+		*k = t->candidates[--t->num_candidates];
 		if (would_take(t, out))
 			return true;
-		i--;
 	}
 	return false;
+}
+
+bool kad_table_is_short(const struct kad_table *t)
+{
+	return t->num_nodes < 4 * t->rules->k;
 }
 
 bool kad_table_has_room(const struct kad_table *t, const struct kad_id *id)

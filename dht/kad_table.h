@@ -26,6 +26,7 @@ struct kad_node {
 	struct addr addr;
 	uint16_t rtt_ms;
 	uint8_t fails;    /* queries in a row without an answer */
+	uint8_t timeouts; /* the same; counts while nobody answers, too */
 	bool is_verified; /* the id rule holds (BEP 42 in mainline) */
 	int64_t first_ms; /* first answer */
 	int64_t answered_ms, asked_ms;
@@ -120,8 +121,9 @@ unsigned kad_table_closest_any(const struct kad_table *t,
 bool kad_table_next_candidate(struct kad_table *t, int64_t now_ms,
 			      struct kad_contact *out, int64_t *next_ms);
 /* The good node that was silent for longest, and notes that it will be asked.
- * NULL: all are fresh. */
-struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms);
+ * NULL: each was heard of in the last SILENT_MS. */
+struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms,
+				      int64_t silent_ms);
 /* Who failed to answer and is to be asked again, likewise. NULL: nobody before
  * *next_ms. */
 struct kad_node *kad_table_next_suspect(struct kad_table *t, int64_t now_ms,
@@ -136,6 +138,8 @@ unsigned kad_table_save(const struct kad_table *t, struct kad_contact *out,
 
 const struct kad_node *kad_table_find(const struct kad_table *t,
 				      const struct kad_id *id);
+enum kad_state kad_table_state(const struct kad_table *t,
+			       const struct kad_node *n);
 void kad_table_stats(const struct kad_table *t, struct kad_table_stats *out);
 
 /* What an address may hold one of: the limits do not know this one. */

@@ -126,6 +126,7 @@ static void start(struct net *n, struct net_node *node)
 		o.id4 = &me.id;
 	if (o.v6 && me.addr.family == 6)
 		o.id6 = &me.id;
+	node->id = me.id;
 	node->dht = dht_new(&io, &o);
 	node->up_ms = sim_now(n->sim);
 	sim_run_node(n->sim, node->host, &OPS, node);
@@ -195,7 +196,7 @@ void net_seed(struct net *n, const struct kad_contact *ghosts,
 		/* They have not all been switched on in the same second. */
 		k->self_ms =
 			sim_now(n->sim) + 1 + sim_below(n->sim, 20 * 60 * 1000);
-		n->nodes[i].up_ms = 0;
+		n->nodes[i].up_ms = k->start_ms = 0;
 		net_poke(n, i);
 	}
 	seed_pool_free(pool);
@@ -203,23 +204,20 @@ void net_seed(struct net *n, const struct kad_contact *ghosts,
 }
 
 unsigned net_closest(struct net *n, const struct kad_id *target,
-		     int64_t mature_ms, unsigned me, unsigned k, unsigned *out)
+		     int64_t since_ms, unsigned me, unsigned k, unsigned *out)
 {
 	unsigned num = 0;
 
 	for (unsigned i = 0; i < n->num; i++) {
 		const struct net_node *node = &n->nodes[i];
-		const struct kad_id *id;
 		unsigned at;
 
-		if (!node->dht || node->is_natted || i == me ||
-		    node->up_ms > mature_ms)
+		if (node->is_natted || i == me ||
+		    (!node->dht && node->down_ms < since_ms))
 			continue;
-		id = &net_kad(n, i)->o.self;
 		at = num;
-		while (at &&
-		       kad_id_compare(target, id,
-				      &net_kad(n, out[at - 1])->o.self) < 0)
+		while (at && kad_id_compare(target, &node->id,
+					    &n->nodes[out[at - 1]].id) < 0)
 			at--;
 		if (at == k)
 			continue;

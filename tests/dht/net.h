@@ -10,6 +10,7 @@ struct net_node {
 	uint32_t host;
 	struct dht *dht; /* NULL: off */
 	bool is_natted;
+	struct kad_id id;
 	int64_t up_ms, down_ms; /* down: when it went off, while off */
 };
 
@@ -41,7 +42,7 @@ void net_seed(struct net *n, const struct kad_contact *ghosts,
 /* A contact with a right to its id. */
 struct kad_contact net_contact(struct net *n, const struct addr *addr);
 
-/* The K closest to TARGET of those that are up since MATURE_MS, reachable,
- * and not ME. Returns how many. */
+/* The K closest to TARGET of those that can be reached and were up at some
+ * time since SINCE_MS; not ME. Returns how many. */
 unsigned net_closest(struct net *n, const struct kad_id *target,
-		     int64_t mature_ms, unsigned me, unsigned k, unsigned *out);
+		     int64_t since_ms, unsigned me, unsigned k, unsigned *out);

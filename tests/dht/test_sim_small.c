@@ -26,8 +26,8 @@ static void on_done(void *arg, const struct dht_result *r)
 
 	o->is_done = true;
 	o->r = *r;
-	if (r->num_nodes)
-		memcpy(o->nodes, r->nodes, r->num_nodes * sizeof(o->nodes[0]));
+	for (unsigned i = 0; i < r->num_nodes; i++)
+		o->nodes[i] = r->nodes[i];
 }
 
 static void on_peers(void *arg, const struct addr *addrs, size_t n)
@@ -74,8 +74,8 @@ static void check(struct net *net, unsigned me, const struct outcome *o,
 	n = net_closest(net, target, sim_now(net->sim), me, DHT_K, want);
 	assert_true(o->r.num_nodes >= n);
 	for (unsigned i = 0; i < n; i++)
-		assert_true(kad_id_eq(&o->nodes[i].id,
-				      &net_kad(net, want[i])->o.self));
+		assert_true(
+			kad_id_eq(&o->nodes[i].id, &net->nodes[want[i]].id));
 }
 
 static void test_small__all_are_found(void **state)
@@ -181,7 +181,7 @@ static void test_small__a_dead_bootstrap_is_no_storm(void **state)
 	t = sim_traffic(net->sim, net->nodes[0].host);
 	print_message("# 6 h: asked %u times, %llu packets\n", net->asked,
 		      (unsigned long long)t->packets_out);
-	assert_true(net->asked >= 10 && net->asked <= 30);
+	assert_true(net->asked >= 10 && net->asked <= 90);
 	assert_true(t->packets_out <= 2 * net->asked);
 	net_free(net);
 }
@@ -206,7 +206,8 @@ static void test_small__comes_back_after_sleep(void **state)
 	sim_run(net->sim, sim_now(net->sim) + 600000);
 	dht_stats(net->nodes[0].dht, &s);
 	assert_true(s.is_well);
-	assert_true(s.good[0] >= 8);
+	print_message("# %u good of %u\n", s.good[0], s.nodes[0]);
+	assert_true(s.good[0] >= DHT_K);
 	net_free(net);
 }
 

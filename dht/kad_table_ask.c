@@ -1,14 +1,10 @@
-/* What a table is asked: who is closest to a key, who is to be checked, whom to
- * keep on disk. Nothing here moves a node. */
-#include "dht/kad_table_private.h"
-
-#include <string.h>
-
-#include "engine/base/bytes.h"
+/*
+ * What the table is asked: who is closest, who needs to be looked at, what to
+ * keep.
+ */
+#include "dht/kad_table.h"
 
 #define SUSPECT_MS 2000 /* doubled with each failure, between checks */
-
-/* --- asking the table --- */
 
 struct best { /* a list of at most n nodes that is kept sorted */
 	const struct kad_id *target;
@@ -103,7 +99,8 @@ static int64_t last_news_ms(const struct kad_node *n)
 	return n->answered_ms > n->asked_ms ? n->answered_ms : n->asked_ms;
 }
 
-struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms)
+struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms,
+				      int64_t silent_ms)
 {
 	struct kad_node *best = NULL;
 
@@ -113,7 +110,7 @@ struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms)
 		for (unsigned j = 0; j < b->num; j++) {
 			struct kad_node *n = &b->nodes[j];
 
-			if (now_ms - last_news_ms(n) < t->rules->stale_ms ||
+			if (now_ms - last_news_ms(n) < silent_ms ||
 			    kad_table_state(t, n) != KAD_GOOD)
 				continue;
 			if (!best || n->answered_ms < best->answered_ms)
@@ -129,7 +126,7 @@ struct kad_node *kad_table_next_stale(struct kad_table *t, int64_t now_ms)
 static int64_t suspect_due_ms(const struct kad_table *t,
 			      const struct kad_node *n)
 {
-	int64_t ms = (int64_t)SUSPECT_MS << (n->fails < 8 ? n->fails : 8);
+	int64_t ms = (int64_t)SUSPECT_MS << (n->timeouts < 8 ? n->timeouts : 8);
 
 	return last_news_ms(n) +
 	       (ms < t->rules->stale_ms ? ms : t->rules->stale_ms);
@@ -161,11 +158,6 @@ struct kad_node *kad_table_next_suspect(struct kad_table *t, int64_t now_ms,
 		return NULL;
 	best->asked_ms = now_ms;
 	return best;
-}
-
-bool kad_table_is_short(const struct kad_table *t)
-{
-	return t->num_nodes < 4 * t->rules->k;
 }
 
 unsigned kad_table_save(const struct kad_table *t, struct kad_contact *out,
