@@ -5,8 +5,8 @@
  * An answer to somebody who has not shown a token of ours is at most three
  * times as long as the question (a forged sender must not make us an
  * amplifier); what does not fit is left out: first our version, then their
- * address, then peers, then nodes. The nodes come with values too: without
- * them a lookup could not end.
+ * address, then all but a few peers, then nodes. Some nodes come with values
+ * too: without them a lookup could not end.
  */
 #include "dht/bloom.h"
 #include "dht/dht_private.h"
@@ -16,6 +16,9 @@
 #define AMPLIFICATION     3
 #define VALUES4           100 /* peers told at most */
 #define VALUES6           30
+#define VALUES4_FEW       8 /* of these before nodes */
+#define VALUES6_FEW       4
+#define VALUES_KEY_BYTES  10   /* "6:valuesl" "e" */
 #define REPLY_BYTES       1024 /* BEP 32 */
 
 struct reply {
@@ -211,44 +214,46 @@ static void on_find_node(struct reply *r, const struct kad_id *target)
 	finish(r, &f);
 }
 
-/* Of the family of the packet (BEP 32). */
-struct values {
-	uint8_t bytes[VALUES4 * 18];
-	size_t stride;
-	unsigned n;
+struct values {              /* peers of the family of the packet (BEP 32) */
+	size_t stride, each; /* bytes, and as a string */
+	unsigned num;
+	uint8_t bytes[VALUES4 * 6 + VALUES6 * 18];
 };
 
-/* Peers are what was asked for: where both do not fit, nodes leave them half of
- * the room. Returns the bytes that they take. */
-static size_t take_values(struct reply *r, struct frame *f,
-			  const struct infohash *ih, struct values *v)
+static void find_values(struct reply *r, struct values *v,
+			const struct infohash *ih)
 {
-	size_t left = room(r, f), nodes = nodes_bytes(r), part = left / 2, each;
-	unsigned max = r->from->family == 4 ? VALUES4 : VALUES6;
+	bool is_six = r->from->family == 6;
 
-	v->stride = r->from->family == 4 ? 6 : 18;
-	v->n = 0;
-	each = v->stride + (v->stride == 6 ? 2 : 3);
-	if (left > nodes && left - nodes > part)
-		part = left - nodes;
-	if (part < 10 + each)
-		return 0;
-	if ((part - 10) / each < max)
-		max = (unsigned)((part - 10) / each);
-	v->n = peerstore_get(r->d->peers, r->d->now_ms, ih, r->from->family,
-			     r->q->noseed == 1, dht_random_u32(r->d), v->bytes,
-			     max);
-	return v->n ? 10 + v->n * each : 0;
+	v->stride = is_six ? 18 : 6;
+	v->each = v->stride + (is_six ? 3 : 2);
+	v->num = peerstore_get(r->d->peers, r->d->now_ms, ih, r->from->family,
+			       r->q->noseed == 1, dht_random_u32(r->d),
+			       v->bytes, is_six ? VALUES6 : VALUES4);
 }
 
-static void put_values(struct frame *f, const struct values *v)
+/* A few of them come before the nodes, where there is not room for all. */
+static size_t values_reserve(const struct values *v)
 {
-	if (!v->n)
+	unsigned few = v->stride == 6 ? VALUES4_FEW : VALUES6_FEW;
+
+	if (!v->num)
+		return 0;
+	return VALUES_KEY_BYTES + (v->num < few ? v->num : few) * v->each;
+}
+
+static void put_values(struct reply *r, struct frame *f, const struct values *v)
+{
+	size_t left = room(r, f);
+
+	if (!v->num || left < VALUES_KEY_BYTES + v->each)
 		return;
-	dht_put_key(&f->c, "values");
-	dht_put_raw(&f->c, "l", 1);
-	for (unsigned i = 0; i < v->n; i++)
+	left -= VALUES_KEY_BYTES;
+	dht_put_raw(&f->c, "6:valuesl", 9);
+	for (unsigned i = 0; i < v->num && left >= v->each; i++) {
 		dht_put_str(&f->c, v->bytes + i * v->stride, v->stride);
+		left -= v->each;
+	}
 	dht_put_raw(&f->c, "e", 1);
 }
 
@@ -257,10 +262,11 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 	struct frame f = { 0 };
 	uint8_t token[TOKEN_BYTES];
 	struct infohash ih;
-	struct values values;
+	struct values v;
 
 	memcpy(ih.b, target->b, sizeof(ih.b));
-	begin(r, &f, nodes_bytes(r) + TOKEN_KEY_BYTES);
+	find_values(r, &v, &ih);
+	begin(r, &f, nodes_bytes(r) + TOKEN_KEY_BYTES + values_reserve(&v));
 	if (r->q->scrape == 1 &&
 	    room(r, &f) >= 2 * (6 + 4 + BLOOM_BYTES) + 30 + TOKEN_KEY_BYTES) {
 		uint8_t seeds[BLOOM_BYTES], others[BLOOM_BYTES];
@@ -272,8 +278,7 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 		}
 	}
 	put_id(r, &f);
-	r->reserve = TOKEN_KEY_BYTES;
-	r->reserve += take_values(r, &f, &ih, &values);
+	r->reserve = TOKEN_KEY_BYTES + values_reserve(&v);
 	put_nodes(r, &f, target);
 	r->reserve = 0;
 	/* BEP 33: no token, no announce: this swarm is full here. */
@@ -281,7 +286,7 @@ static void on_get_peers(struct reply *r, const struct kad_id *target)
 		make_token(r, target, token);
 		dht_key_str(&f.c, "token", token, sizeof(token));
 	}
-	put_values(&f, &values);
+	put_values(r, &f, &v);
 	finish(r, &f);
 }
 
@@ -496,17 +501,6 @@ static bool is_within_budget(struct dht *d, const struct addr *from)
 	return false;
 }
 
-/* Has it answered us from there? Anybody else may be a forged sender, who would
- * be hit by what we say. */
-static bool is_proven(const struct dht_family *f, const struct addr *from,
-		      const struct kad_msg *msg)
-{
-	const struct kad_node *n =
-		msg->has_id ? kad_table_find(&f->kad.table, &msg->id) : NULL;
-
-	return n && addr_eq(&n->addr, from);
-}
-
 void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 			 const struct kad_msg *msg)
 {
@@ -523,10 +517,10 @@ void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 	r.f = f;
 	r.from = from;
 	r.q = q;
-	r.max = REPLY_BYTES;
+	r.max = AMPLIFICATION * d->msg_len;
 	r.reserve = 0;
-	if (!is_proven(f, from, msg) && r.max > AMPLIFICATION * d->msg_len)
-		r.max = AMPLIFICATION * d->msg_len;
+	if (r.max > REPLY_BYTES)
+		r.max = REPLY_BYTES;
 	if (!msg->has_id) {
 		refuse(&r, DHT_PROTOCOL, "id is not 20 bytes");
 		return;

@@ -208,7 +208,9 @@ static void test_server__announce_and_get(void **state)
 	/* Replayed from elsewhere it is worth nothing. */
 	assert_true(ask_bytes(&b, &other, q, (size_t)len + 8 + 34));
 	assert_int_equal(b.m.code, 203);
+	/* A full table leaves room for the peer. */
 	assert_true(ask(&b, &other, GET_PEERS));
+	assert_int_equal(bnode_count(b.m.values), 1);
 	assert_true(b.len <= 3 * strlen(GET_PEERS));
 	assert_int_not_equal(b.m.nodes.len, 0);
 	dht_free(b.d);
