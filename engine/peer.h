@@ -95,6 +95,7 @@ struct peer {
 	struct asked *asked; /* owned; [asked_from, asked_to), oldest first */
 	size_t asked_from, asked_to, asked_cap;
 	int64_t block_ms; /* last block that came, or asking that began */
+	int64_t kept_ms;  /* asked before: kept back, not in the pipeline */
 	uint64_t answers; /* blocks and rejects of what was asked */
 	bool is_snubbed;
 	int64_t snubbed_ms;

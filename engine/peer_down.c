@@ -6,6 +6,10 @@
  * if it never sent one) is snubbed: its blocks go to others, it rests for 30 s
  * if there are others, and then gets one at a time.
  *
+ * What a peer keeps back (it answered what was asked later, or was silent for a
+ * second) does not count as in its pipeline, lest a read of what it gives waits
+ * for what it does not give. While it is silent: what is urgent, and little.
+ *
  * Nothing stays asked for ever: what a peer has left out while it answered what
  * was asked later is forgotten there. It is cancelled, and free for everybody.
  *
@@ -24,6 +28,7 @@
 #define DEPTH_MIN      4
 #define DEPTH_UNTOLD   250 /* for peers that do not tell reqq */
 #define TAKE_AT_ONCE   64
+#define SPARE          16 /* a second, of who owes and is silent */
 #define SNUB_REST_MS   30000
 #define SNUB_FIRST_MS  8000 /* for a peer that never gave a block */
 #define SNUB_MS        20000
@@ -40,13 +45,21 @@
 #define UNASKED_MAX    512    /* blocks; then it is flooding us */
 #define VERIFYING_MAX  (64u << 20) /* bytes waiting for a worker */
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+static size_t most_asked(const struct peer *p)
+{
+	return least(p->has_ext && p->ext.reqq ? p->ext.reqq : DEPTH_UNTOLD,
+		     LIMIT_REQUESTS_OUT);
+}
+
 static size_t pipeline_depth(const struct peer *p)
 {
-	size_t max = p->has_ext && p->ext.reqq ? p->ext.reqq : DEPTH_UNTOLD;
 	double want;
 
-	if (max > LIMIT_REQUESTS_OUT)
-		max = LIMIT_REQUESTS_OUT;
 	if (p->is_snubbed)
 		return 1;
 	if (p->down.busy_ms < 1000)
@@ -56,7 +69,7 @@ static size_t pipeline_depth(const struct peer *p)
 		       LIMIT_BLOCK_BYTES;
 	if (want < DEPTH_MIN)
 		want = DEPTH_MIN;
-	return want < (double)max ? (size_t)want : max;
+	return least((size_t)want, most_asked(p));
 }
 
 static void asked_push(struct peer *p, struct block_ref b, int64_t now_ms)
@@ -84,11 +97,10 @@ static void asked_push(struct peer *p, struct block_ref b, int64_t now_ms)
 /* The oldest asking for B, or NULL. Answers mostly come in order. */
 static struct asked *asked_find(struct peer *p, struct block_ref b)
 {
-	for (size_t i = p->asked_from; i < p->asked_to; i++) {
+	for (size_t i = p->asked_from; i < p->asked_to; i++)
 		if (p->asked[i].block.piece == b.piece &&
 		    p->asked[i].block.index == b.index)
 			return &p->asked[i];
-	}
 	return NULL;
 }
 
@@ -140,13 +152,37 @@ static bool is_at_leisure(const struct peer *p, int64_t now_ms)
 	return !peer_num_asked(p) || now_ms - p->block_ms > SILENCE_MS;
 }
 
-static size_t take(struct peer *p, size_t max, struct block_ref *out)
+/* How many more it may be asked for. *is_spare: only what is urgent. */
+static size_t room_of(struct peer *p, int64_t now_ms, bool *is_spare)
+{
+	size_t depth = pipeline_depth(p), asked = peer_num_asked(p);
+	size_t most = most_asked(p), i = p->asked_from, n;
+	bool is_silent = asked && now_ms - p->block_ms > SILENCE_MS;
+
+	*is_spare = is_silent && asked >= depth;
+	if (is_silent)
+		p->kept_ms = now_ms - SILENCE_MS;
+	while (i < p->asked_to && is_silent == *is_spare &&
+	       (p->asked[i].asked_ms <= p->kept_ms ||
+		p->asked[i].turn < p->answers))
+		i++;
+	n = p->asked_to - i;
+	depth = *is_spare ? SPARE : depth;
+	return n < depth && asked < most ? least(depth - n, most - asked) : 0;
+}
+
+static size_t take(struct peer *p, bool is_spare, size_t max,
+		   struct block_ref *out)
 {
 	struct torrent *t = p->torrent;
 	struct picker_peer pp = peer_as_picked(p);
 	int64_t now = loop_now_ms(p->engine->loop), late = late_ms(p);
-	size_t n = sched_take(t->sched, t->picker, &pp, max, now, late, out);
+	size_t n;
 
+	if (is_spare)
+		return sched_take_urgent(t->sched, t->picker, &pp, max, now,
+					 late, out);
+	n = sched_take(t->sched, t->picker, &pp, max, now, late, out);
 	if (n < max && t->fill == FILL_TORRENT) {
 		n += picker_take_rarest(t->picker, &pp, max - n, now, out + n);
 		if (!n && is_at_leisure(p, now))
@@ -164,7 +200,7 @@ static size_t limited(struct peer *p, size_t blocks)
 				       loop_now_ms(p->engine->loop));
 
 	room = room / LIMIT_BLOCK_BYTES + (room % LIMIT_BLOCK_BYTES > 0);
-	return room < blocks ? (size_t)room : blocks;
+	return least(room, blocks);
 }
 
 /* A snubbed or silent peer holds what it is given: for a while nothing for it,
@@ -185,11 +221,10 @@ static bool is_outdone(const struct peer *p)
 
 	if (!is_resting(p, now))
 		return false;
-	list_foreach(q, &p->torrent->peers, struct peer, node) {
+	list_foreach(q, &p->torrent->peers, struct peer, node)
 		if (q != p && q->state == PEER_READY && !q->is_snubbed &&
 		    !q->doubts && !q->is_choking_us && q->am_interested)
 			return true;
-	}
 	return false;
 }
 
@@ -204,14 +239,14 @@ static int64_t block_us(const struct peer *p)
 struct sched_route peer_as_route(struct peer *p)
 {
 	struct sched_route r = { .peer = peer_as_picked(p), .owner = p };
-	size_t asked = peer_num_asked(p), depth = pipeline_depth(p);
+	bool is_spare;
 
-	if (!may_ask(p) || is_outdone(p) || asked >= depth)
+	if (!may_ask(p) || is_outdone(p))
 		return r;
-	r.room = depth - asked;
+	r.room = room_of(p, loop_now_ms(p->engine->loop), &is_spare);
 	r.block_us = block_us(p);
-	r.ready_us =
-		1000 * (int64_t)p->rtt_ms + r.block_us * (int64_t)(asked + 1);
+	r.ready_us = 1000 * (int64_t)p->rtt_ms +
+		     r.block_us * (int64_t)(peer_num_asked(p) + 1);
 	return r;
 }
 
@@ -248,24 +283,21 @@ void peer_doubt(struct peer *p, int64_t now_ms)
 
 size_t peer_fill(struct peer *p, size_t max)
 {
-	size_t depth, total = 0;
+	int64_t now = loop_now_ms(p->engine->loop);
+	size_t total = 0;
 	struct buf b;
 
 	if (!may_ask(p) || is_outdone(p))
 		return 0;
-	depth = pipeline_depth(p);
 	buf_init(&b, 0);
-	while (total < max && peer_num_asked(p) < depth) {
+	while (total < max) {
 		struct block_ref blocks[TAKE_AT_ONCE];
-		size_t room = depth - peer_num_asked(p), n;
-		int64_t now = loop_now_ms(p->engine->loop);
+		bool is_spare;
+		size_t room = room_of(p, now, &is_spare), n;
 
-		if (room > max - total)
-			room = max - total;
-		if (room > TAKE_AT_ONCE)
-			room = TAKE_AT_ONCE;
-		room = limited(p, room);
-		n = room ? take(p, room, blocks) : 0;
+		room = limited(p,
+			       least(room, least(max - total, TAKE_AT_ONCE)));
+		n = room ? take(p, is_spare, room, blocks) : 0;
 		ratelimit_take(&p->engine->down_limit,
 			       (uint64_t)n * LIMIT_BLOCK_BYTES);
 		for (size_t i = 0; i < n; i++) {
@@ -499,10 +531,9 @@ static void snub(struct peer *p)
 	p->is_snubbed = true;
 	p->snubbed_ms = loop_now_ms(p->engine->loop);
 	buf_init(&b, 0);
-	for (size_t i = p->asked_from; i < p->asked_to; i++) {
+	for (size_t i = p->asked_from; i < p->asked_to; i++)
 		if (!p->asked[i].is_cancelled)
 			add_request(p, &b, WIRE_CANCEL, p->asked[i].block);
-	}
 	peer_lose_all(p);
 	peer_send(p, &b);
 }

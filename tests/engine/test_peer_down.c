@@ -2,6 +2,7 @@
  * the same peer in bounded time: with scripted peers that forget. */
 #include "tests/cmocka_all.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ struct server {
 	unsigned left_out; /* this block, counted over the file */
 	int times;         /* that it is left out; -1: always */
 	bool lies;         /* it is not left out, but wrong */
+	unsigned withheld; /* so many blocks from 0 on are never given */
 	unsigned asked[sizeof(film) / BLOCK], cancelled[sizeof(film) / BLOCK];
 	unsigned served;
 };
@@ -94,6 +96,8 @@ static void serve(struct server *s, int ms)
 			continue;
 		}
 		s->asked[i]++;
+		if (i < s->withheld)
+			continue;
 		memcpy(bytes, film + (size_t)i * BLOCK, BLOCK);
 		if ((i == s->left_out || s->lies) && s->times) {
 			s->times -= s->times > 0;
@@ -253,6 +257,40 @@ static void test_read__one_stops_in_mid_stream(void **state)
 	assert_true(a.served > 0 && node.torrent->wasted == 0);
 }
 
+/* The only peer keeps a piece back, as one with a bad disk or a super-seed: a
+ * read of something else does not wait until the peer is given up. */
+static void test_read__of_what_is_given_beside_what_is_not(void **state)
+{
+	struct server s = { .raw = &raw, .left_out = UINT_MAX, .withheld = 8 };
+	struct want kept = { .len = 2 * PIECE, .done = on_want };
+
+	start(FILL_NONE);
+	meet_seed(&raw, 'a', 2);
+	torrent_want(node.torrent, NULL, &kept);
+	serve(&s, 100);
+	assert_int_equal(s.asked[7], 1);
+	/* Long enough that its rate is measured: nothing. */
+	for (int i = 0; i < 2; i++) {
+		warp_ms(1000);
+		serve(&s, 300);
+	}
+	for (unsigned i = 4; i < 24; i++) {
+		struct want w = { .off = i * PIECE,
+				  .len = PIECE,
+				  .done = on_want };
+
+		is_done = false;
+		torrent_want(node.torrent, NULL, &w);
+		for (int k = 0; k < 30 && !is_done; k++)
+			serve(&s, 20);
+		torrent_cancel(&w);
+		assert_true(is_done && is_right);
+	}
+	/* Nor is the pipeline open to whatever may be kept back. */
+	assert_int_equal(s.asked[7], 1);
+	torrent_cancel(&kept);
+}
+
 /* It comes so slowly that it is given up on the way, and counts all the same.
  */
 static void test_trickle__what_comes_late_is_kept(void **state)
@@ -318,6 +356,7 @@ int main(void)
 		CASE(test_read__does_not_wait_for_who_forgot),
 		CASE(test_read__two_are_silent),
 		CASE(test_read__one_stops_in_mid_stream),
+		CASE(test_read__of_what_is_given_beside_what_is_not),
 		CASE(test_trickle__what_comes_late_is_kept),
 		CASE(test_large_piece__the_liar_is_banned),
 	};
