@@ -14,6 +14,7 @@
 #include "engine/base/mem.h"
 
 #define WIDE_BUCKETS 4
+#define FULL_MS      50 /* between looks at senders without a free place */
 #define FAILS_DEAD   3
 #define FAILS_MAX    6 /* then a dead one goes even if nobody follows */
 
@@ -464,6 +465,11 @@ static bool would_take(struct kad_table *t, const struct kad_contact *c)
 	return victim_for(t, b, index, &n) != NULL;
 }
 
+static bool has_room_in(const struct kad_bucket *b)
+{
+	return !b->nodes || b->num < b->cap;
+}
+
 /* Where a new one goes: neighbours matter more than those far away, who are
  * many. NULL: no room. */
 static struct kad_candidate *candidate_place(struct kad_table *t,
@@ -490,8 +496,18 @@ void kad_table_suggest(struct kad_table *t, int64_t now_ms,
 		       const struct kad_contact *c, bool is_heard)
 {
 	bool is_exempt = kad_addr_is_exempt(t->rules, &c->addr);
+	unsigned prefix = kad_id_prefix(&t->self, &c->id);
 	struct kad_candidate *k;
 
+	/* A flood ends here: places in full buckets are not worth a look at
+	 * the whole table for each of a hundred thousand senders. */
+	if (prefix < t->candidate_floor || prefix == KAD_ID_BITS)
+		return;
+	if (!has_room_in(&t->buckets[prefix])) {
+		if (now_ms < t->full_ms)
+			return;
+		t->full_ms = now_ms + FULL_MS;
+	}
 	for (unsigned i = 0; i < t->num_candidates; i++) {
 		const struct addr *a = &t->candidates[i].contact.addr;
 
@@ -501,8 +517,10 @@ void kad_table_suggest(struct kad_table *t, int64_t now_ms,
 	if (!would_take(t, c))
 		return;
 	k = candidate_place(t, &c->id);
-	if (!k)
+	if (!k) {
+		t->candidate_floor = prefix + 1;
 		return;
+	}
 	k->contact = *c;
 	k->due_ms = is_heard ? now_ms : now_ms + t->rules->candidate_ms;
 }
@@ -538,6 +556,7 @@ bool kad_table_next_candidate(struct kad_table *t, int64_t now_ms,
 	while ((k = due_candidate(t, now_ms, next_ms))) {
 		*out = k->contact;
 		*k = t->candidates[--t->num_candidates];
+		t->candidate_floor = 0;
 		if (would_take(t, out))
 			return true;
 	}

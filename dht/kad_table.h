@@ -78,6 +78,8 @@ struct kad_table {
 	unsigned depth; /* buckets from here on are empty */
 	unsigned num_nodes;
 	unsigned num_candidates;
+	unsigned candidate_floor; /* who shares fewer bits finds no room */
+	int64_t full_ms; /* next look at a sender whose bucket is full */
 	struct kad_candidate candidates[LIMIT_KAD_CANDIDATES];
 };
 
