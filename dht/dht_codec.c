@@ -5,6 +5,8 @@
  */
 #include "dht/dht_private.h"
 
+#define SCRAPE_PAD 200
+
 static void write_want(struct wcursor *c, const struct dht *d, int family)
 {
 	const struct dht_family *other = &d->family[!dht_index(family)];
@@ -51,6 +53,7 @@ static void write_put(struct wcursor *c, const struct dht_op *op,
 static void write_args(struct wcursor *c, const struct dht *d,
 		       const struct kad_query *q)
 {
+	static const uint8_t padding[SCRAPE_PAD];
 	const struct dht_op *op = q->ctx;
 	int family = q->to->family;
 
@@ -71,6 +74,10 @@ static void write_args(struct wcursor *c, const struct dht *d,
 		if (op->peers.want_scrape)
 			dht_put_raw(c, "6:scrapei1e", 11);
 		write_want(c, d, family);
+		/* Filters of 512 bytes come to who asks at length only, where
+		 * nobody may be told more than three times the question. */
+		if (op->peers.want_scrape)
+			dht_key_str(c, "zpad", padding, sizeof(padding));
 		break;
 	case DHT_ANNOUNCE_PEER:
 		write_announce(c, op, q);

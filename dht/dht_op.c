@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "dht/bloom.h"
 #include "dht/dht_private.h"
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
@@ -70,6 +71,11 @@ void dht_op_finish(struct dht_op *op)
 	void *arg = op->arg;
 
 	result.took_ms = op->dht->now_ms - op->start_ms;
+	if (op->has_bloom) {
+		result.seeds = (unsigned)(bloom_count(op->bloom[0]) + 0.5);
+		result.downloaders =
+			(unsigned)(bloom_count(op->bloom[1]) + 0.5);
+	}
 	result.nodes = nodes;
 	op->nodes = NULL;
 	dht_op_cancel(op);
