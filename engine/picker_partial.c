@@ -301,26 +301,32 @@ size_t partial_take_late(struct picker *p, struct partial *part,
 	return n;
 }
 
-/* A block that is asked for, or NULL. */
+/* The partial that REF lies in, or NULL. */
+static struct partial *partial_of(struct picker *p, struct block_ref ref)
+{
+	struct partial *part = ref.piece < p->layout.num_pieces
+				       ? partial_find(p, ref.piece)
+				       : NULL;
+
+	return part && ref.index < part->num_blocks ? part : NULL;
+}
+
+/* The block if PEER was asked for it, or NULL. */
 static struct block *find_asked(struct partial *part, uint32_t peer_id,
 				uint32_t index)
 {
-	struct block *b;
+	struct block *b = part ? &part->blocks[index] : NULL;
 
-	if (!part || index >= part->num_blocks || !peer_id)
-		return NULL;
-	b = &part->blocks[index];
-	return b->state == BLOCK_ASKED && has_asked(b, peer_id) ? b : NULL;
+	return b && peer_id && b->state == BLOCK_ASKED && has_asked(b, peer_id)
+		       ? b
+		       : NULL;
 }
 
 void picker_on_doubt(struct picker *p, uint32_t peer_id, struct block_ref ref)
 {
-	struct partial *part = NULL;
-	struct block *b;
+	struct partial *part = partial_of(p, ref);
+	struct block *b = find_asked(part, peer_id, ref.index);
 
-	if (ref.piece < p->layout.num_pieces)
-		part = partial_find(p, ref.piece);
-	b = find_asked(part, peer_id, ref.index);
 	if (!b)
 		return;
 	leave_copies(part, ref.index);
@@ -350,12 +356,9 @@ static void lose_copy(struct partial *part, uint32_t index, uint32_t peer_id)
 
 void picker_on_lost(struct picker *p, uint32_t peer_id, struct block_ref ref)
 {
-	struct partial *part = NULL;
-	struct block *b;
+	struct partial *part = partial_of(p, ref);
+	struct block *b = find_asked(part, peer_id, ref.index);
 
-	if (ref.piece < p->layout.num_pieces)
-		part = partial_find(p, ref.piece);
-	b = find_asked(part, peer_id, ref.index);
 	if (!b)
 		return;
 	if (b->who[1]) {
@@ -378,13 +381,11 @@ enum picker_block picker_on_block(struct picker *p, uint32_t peer_id,
 				  uint32_t others[PICKER_COPIES],
 				  size_t *num_others)
 {
-	struct partial *part = NULL;
+	struct partial *part = partial_of(p, ref);
 	struct block *b;
 
 	*num_others = 0;
-	if (ref.piece < p->layout.num_pieces)
-		part = partial_find(p, ref.piece);
-	if (!part || ref.index >= part->num_blocks) {
+	if (!part) {
 		p->num_duplicate += ref.piece < p->layout.num_pieces &&
 				    p->pieces[ref.piece].is_here;
 		return PICKER_DUPLICATE;
