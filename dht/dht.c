@@ -45,17 +45,11 @@ static uint32_t on_random(void *arg)
 	return dht_random_u32(arg);
 }
 
-bool dht_is_local(const struct addr *a)
-{
-	return addr_is_loopback(a) || addr_is_private(a) ||
-	       addr_is_link_local(a);
-}
-
 /* BEP 42 knows no right to an id for addresses that are not global. */
 static bool is_verified(void *arg, const struct kad_id *id,
 			const struct addr *addr)
 {
-	return dht_is_local(addr) || secure_id_check(id, addr);
+	return addr_is_local(addr) || secure_id_check(id, addr);
 }
 
 static void on_send(void *arg, const struct addr *to, const uint8_t *bytes,
@@ -74,7 +68,7 @@ static void on_foreign(void *arg, int64_t now_ms, const struct kad_contact *c)
 	struct dht_family *f = &d->family[dht_index(c->addr.family)];
 
 	if (f->is_on && kad_table_is_short(&f->kad.table) &&
-	    (d->o.allow_local || !dht_is_local(&c->addr)))
+	    (d->o.allow_local || !addr_is_local(&c->addr)))
 		kad_suggest(&f->kad, now_ms, c);
 }
 
@@ -105,7 +99,7 @@ static void count_votes(struct dht *d, struct dht_family *f)
 		return;
 	f->external = *ip;
 	f->external.port = 0;
-	if (!f->is_id_given && !dht_is_local(ip) &&
+	if (!f->is_id_given && !addr_is_local(ip) &&
 	    !secure_id_check(&f->kad.o.self, ip))
 		new_id(d, f, ip);
 }
@@ -288,28 +282,6 @@ static void bootstrap(struct dht *d)
 	d->bootstrap_ms = d->now_ms + wait + dht_random_u32(d) % (wait / 4);
 }
 
-/* Are we cut off, or was there just nobody to be asked? Small swarms are quiet
- * for minutes. */
-static void probe(struct dht *d)
-{
-	const struct kad_query ping = { .method = KAD_PING };
-
-	if (d->well_ms != INT64_MIN && d->now_ms - d->well_ms < WELL_MS / 2)
-		return;
-	for (unsigned i = 0; i < 2; i++) {
-		struct kad *k = &d->family[i].kad;
-		const struct kad_node *n;
-		struct kad_id any;
-
-		if (!d->family[i].is_on)
-			continue;
-		d->io.random(d->io.arg, any.b, sizeof(any.b));
-		if (kad_table_closest(&k->table, &any, 1, &n))
-			(void)kad_ask(k, d->now_ms, &ping, &n->id, &n->addr,
-				      NULL, NULL);
-	}
-}
-
 void dht_tick(struct dht *d)
 {
 	d->now_ms = d->io.now(d->io.arg);
@@ -326,7 +298,6 @@ void dht_tick(struct dht *d)
 	if (d->now_ms >= d->sweep_ms) {
 		peerstore_sweep(d->peers, d->now_ms);
 		itemstore_sweep(d->items, d->now_ms);
-		probe(d);
 		d->sweep_ms = d->now_ms + SWEEP_MS;
 	}
 	dht_ops_step(d);

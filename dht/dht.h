@@ -12,6 +12,7 @@
  * any more. */
 #pragma once
 
+#include "dht/item.h"
 #include "dht/kad_id.h"
 #include "engine/base/buf.h"
 #include "engine/base/id.h"
@@ -121,32 +122,21 @@ struct dht_op *dht_ping(struct dht *d, const struct addr *to,
 					int64_t rtt_ms),
 			void *arg);
 
-#define DHT_VALUE_MAX 1000 /* bytes of bencoding, BEP 44 */
-#define DHT_SALT_MAX  64
-
-struct dht_value {     /* an item of BEP 44 */
-	struct span v; /* bencoded; absent: not found */
-	bool is_mutable;
-	uint8_t pk[32], sig[64];
-	int64_t seq;
-	struct span salt;
-};
-
 struct dht_get_item {
-	struct kad_id target; /* sha1 of v, or of pk and salt */
-	bool is_mutable;      /* then pk and salt must be given */
+	struct kad_id target; /* sha1 of v; of a mutable one it follows from */
+	bool is_mutable;      /* these two: */
 	uint8_t pk[32];
 	struct span salt; /* copied */
 	/* What is valid, and newer than all before: an immutable one once,
 	 * a mutable one perhaps several times. */
-	void (*on_value)(void *arg, const struct dht_value *value);
+	void (*on_value)(void *arg, const struct item *value);
 	dht_done_fn *on_done;
 	void *arg; /* borrowed */
 };
 struct dht_op *dht_get_item(struct dht *d, const struct dht_get_item *spec);
 
 struct dht_put_item {
-	struct dht_value value; /* signed already; copied */
+	struct item value; /* signed already; copied */
 	bool has_cas;
 	int64_t cas;
 	dht_done_fn *on_done;

@@ -35,7 +35,7 @@ static void write_announce(struct wcursor *c, const struct dht_op *op,
 static void write_put(struct wcursor *c, const struct dht_op *op,
 		      const struct kad_query *q)
 {
-	const struct dht_value *v = &op->put.value;
+	const struct item *v = &op->put.value;
 
 	if (v->is_mutable) {
 		dht_key_str(c, "k", v->pk, sizeof(v->pk));

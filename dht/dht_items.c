@@ -15,7 +15,6 @@ void dht_items_on_answer(struct dht_op *op, const struct dht_msg *m)
 			     .is_mutable = op->get.is_mutable,
 			     .seq = m->seq,
 			     .salt = op->get.salt };
-	struct dht_value value;
 	uint8_t target[20];
 
 	if (!m->v.len || item_check_sizes(&item))
@@ -34,22 +33,23 @@ void dht_items_on_answer(struct dht_op *op, const struct dht_msg *m)
 		return;
 	op->has_seq = true;
 	op->seq = item.seq;
-	value = (struct dht_value){ .v = item.v,
-				    .is_mutable = item.is_mutable,
-				    .seq = item.seq,
-				    .salt = item.salt };
-	memcpy(value.pk, item.pk, sizeof(value.pk));
-	memcpy(value.sig, item.sig, sizeof(value.sig));
-	op->get.on_value(op->get.arg, &value); /* may cancel it */
+	op->get.on_value(op->get.arg, &item); /* may cancel it */
 }
 
 struct dht_op *dht_get_item(struct dht *d, const struct dht_get_item *spec)
 {
+	struct kad_id target = spec->target;
 	struct dht_op *op;
 
-	if (spec->salt.len > DHT_SALT_MAX)
+	if (spec->salt.len > LIMIT_DHT_SALT_BYTES)
 		return NULL;
-	op = dht_op_new(d, DHT_OP_GET, &spec->target);
+	if (spec->is_mutable) {
+		struct item item = { .is_mutable = true, .salt = spec->salt };
+
+		memcpy(item.pk, spec->pk, sizeof(item.pk));
+		item_target(&item, target.b);
+	}
+	op = dht_op_new(d, DHT_OP_GET, &target);
 	if (!op)
 		return NULL;
 	op->get = *spec;
@@ -64,17 +64,13 @@ struct dht_op *dht_get_item(struct dht *d, const struct dht_get_item *spec)
 
 struct dht_op *dht_put_item(struct dht *d, const struct dht_put_item *spec)
 {
-	const struct dht_value *v = &spec->value;
-	struct item item = { .v = v->v,
-			     .is_mutable = v->is_mutable,
-			     .salt = v->salt };
+	const struct item *v = &spec->value;
 	struct kad_id target;
 	struct dht_op *op;
 
-	if (!v->v.len || item_check_sizes(&item))
+	if (!v->v.len || item_check_sizes(v))
 		return NULL;
-	memcpy(item.pk, v->pk, sizeof(item.pk));
-	item_target(&item, target.b);
+	item_target(v, target.b);
 	op = dht_op_new(d, DHT_OP_PUT, &target);
 	if (!op)
 		return NULL;

@@ -14,13 +14,12 @@
 #define ADDRS_OF_NAME 4 /* that are asked */
 
 /* Kept by people who answer; the last one is on IPv6 only. */
-const char *const dht_default_bootstrap[] = {
+static const char *const default_bootstrap[] = {
 	"dht.libtorrent.org:25401",
 	"dht.transmissionbt.com:6881",
 	"router.bittorrent.com:6881",
 	"router.silotis.us:6881",
 };
-const size_t dht_num_default_bootstrap = ARRAY_LEN(dht_default_bootstrap);
 
 struct host {
 	struct dht_loop *loop;
@@ -155,8 +154,8 @@ struct dht_loop *dht_loop_new(struct loop *loop, struct workers *workers,
 	l->udp = udp;
 	timer_init(&l->timer, loop, on_timer);
 	if (!names) {
-		names = dht_default_bootstrap;
-		n = dht_num_default_bootstrap;
+		names = default_bootstrap;
+		n = ARRAY_LEN(default_bootstrap);
 	}
 	if (n > LIMIT_DHT_BOOTSTRAP)
 		n = LIMIT_DHT_BOOTSTRAP;
@@ -164,9 +163,6 @@ struct dht_loop *dht_loop_new(struct loop *loop, struct workers *workers,
 	for (size_t i = 0; i < n; i++)
 		add_host(l, names[i]);
 	l->dht = dht_new(&io, &o);
-	if (options->saved &&
-	    dht_load(l->dht, options->saved, options->saved_len))
-		log_warn("dht: the saved nodes cannot be read");
 	udp_register(udp, UDP_KRPC, on_packet, l);
 	timer_set_ms(&l->timer, 0);
 	return l;
@@ -188,9 +184,4 @@ void dht_loop_free(struct dht_loop *l)
 struct dht *dht_loop_node(struct dht_loop *l)
 {
 	return l->dht;
-}
-
-void dht_loop_save(struct dht_loop *l, struct buf *out)
-{
-	dht_save(l->dht, out);
 }

@@ -11,19 +11,13 @@ struct dht_loop;
 struct dht_loop_options {
 	bool is_read_only, allow_local;
 	unsigned upload_bps; /* 0: the default */
-	/* "host", "host:port"; NULL: dht_default_bootstrap. Copied. */
+	/* "host", "host:port"; NULL: public ones. Copied. */
 	const char *const *bootstrap;
 	size_t num_bootstrap;
-	/* What dht_loop_save gave, or NULL. */
-	const uint8_t *saved;
-	size_t saved_len;
 };
 
-extern const char *const dht_default_bootstrap[];
-extern const size_t dht_num_default_bootstrap;
-
-/* UDP, LOOP and WORKERS are borrowed. Takes over UDP_KRPC there. Starts at
- * once. */
+/* UDP, LOOP and WORKERS are borrowed. Takes over UDP_KRPC there. Begins on the
+ * next turn: dht_load comes before that. */
 struct dht_loop *dht_loop_new(struct loop *loop, struct workers *workers,
 			      struct udp *udp,
 			      const struct dht_loop_options *options);
@@ -31,6 +25,3 @@ struct dht_loop *dht_loop_new(struct loop *loop, struct workers *workers,
 void dht_loop_free(struct dht_loop *l);
 
 struct dht *dht_loop_node(struct dht_loop *l);
-/* Appends what is to be kept on disk. To be called now and then, and at the
- * end. */
-void dht_loop_save(struct dht_loop *l, struct buf *out);

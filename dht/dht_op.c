@@ -189,7 +189,8 @@ static size_t read_values(struct dht_op *op, struct bnode values,
 			addr_from_compact4(&a, s.ptr);
 		else
 			addr_from_compact6(&a, s.ptr);
-		if (addr_is_martian(&a) || (dht_is_local(&a) && !local_is_fine))
+		if (addr_is_martian(&a) ||
+		    (addr_is_local(&a) && !local_is_fine))
 			continue;
 		if (is_new_peer(op, &a))
 			out[num++] = a;
@@ -202,7 +203,7 @@ static void on_peers(struct dht_op *op, const struct kad_found *from,
 {
 	struct addr found[LIMIT_DHT_VALUES];
 	bool local =
-		op->dht->o.allow_local || dht_is_local(&from->contact.addr);
+		op->dht->o.allow_local || addr_is_local(&from->contact.addr);
 	size_t n;
 
 	if (m->bf_seeds.ptr && m->bf_peers.ptr && op->peers.want_scrape) {

@@ -66,7 +66,6 @@ static inline struct kad_id dht_id_of(struct span s)
 
 uint32_t dht_random_u32(struct dht *d);
 void dht_wake(struct dht *d); /* something is due earlier */
-bool dht_is_local(const struct addr *a);
 
 /* dht_codec.c */
 size_t dht_codec_write(void *arg, const struct kad_query *q, uint8_t *out,
@@ -119,7 +118,7 @@ struct dht_op {
 	struct dht_get_peers peers;
 	struct dht_get_item get;
 	struct dht_put_item put;
-	uint8_t salt[DHT_SALT_MAX];
+	uint8_t salt[LIMIT_DHT_SALT_BYTES];
 	uint8_t *v;            /* owned; of put */
 	bool has_seq;          /* of get: something was found, */
 	int64_t seq;           /* this at best */

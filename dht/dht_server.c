@@ -128,7 +128,7 @@ static void put_family(struct reply *r, struct frame *f, unsigned i,
 			      fits < DHT_K ? (unsigned)fits : DHT_K, near);
 	for (unsigned j = 0; j < n; j++) {
 		/* Nobody out there can use what is private here. */
-		if (dht_is_local(&near[j]->addr) && !dht_is_local(r->from))
+		if (addr_is_local(&near[j]->addr) && !addr_is_local(r->from))
 			continue;
 		memcpy(at, near[j]->id.b, KAD_ID_BYTES);
 		at += KAD_ID_BYTES;

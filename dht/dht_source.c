@@ -130,15 +130,6 @@ static struct peersource_job *start(struct peersource *source,
 	return j;
 }
 
-static void on_urls(struct peersource_job *j)
-{
-}
-
-static void on_complete(struct peersource_job *j)
-{
-	/* The next announce says so; nobody waits for it. */
-}
-
 static void more(struct peersource_job *j)
 {
 	dht_schedule_more(&j->schedule, loop_now_ms(j->source->loop));
@@ -184,8 +175,7 @@ static void describe(struct peersource_job *j, char *out, size_t size)
 static const struct peersource_ops OPS = {
 	.name = "dht",
 	.start = start,
-	.on_urls = on_urls,
-	.on_complete = on_complete,
+	/* That it became a seed, the next announce says. */
 	.more = more,
 	.stop = stop,
 	.describe = describe,
@@ -214,9 +204,4 @@ void dht_source_free(struct dht_source *s)
 struct peersource *dht_source_face(struct dht_source *s)
 {
 	return &s->source;
-}
-
-void dht_source_set_port(struct dht_source *s, uint16_t port)
-{
-	s->options.port = port;
 }

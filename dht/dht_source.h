@@ -19,4 +19,3 @@ struct dht_source *dht_source_new(struct loop *loop, struct dht *dht,
 				  const struct dht_source_options *options);
 void dht_source_free(struct dht_source *s); /* all jobs have been stopped */
 struct peersource *dht_source_face(struct dht_source *s);
-void dht_source_set_port(struct dht_source *s, uint16_t port);

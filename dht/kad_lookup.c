@@ -241,8 +241,7 @@ static void on_answer(struct kad_lookup *l, struct entry *e,
 		const struct addr *a = &m->nodes[i].addr;
 
 		/* What is private there is not what is private here. */
-		if ((addr_is_private(a) || addr_is_loopback(a) ||
-		     addr_is_link_local(a)) &&
+		if (addr_is_local(a) &&
 		    !kad_addr_is_exempt(&l->kad->o.rules,
 					&e->found.contact.addr))
 			continue;

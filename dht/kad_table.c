@@ -35,9 +35,7 @@ enum kad_state kad_table_state(const struct kad_table *t,
 
 bool kad_addr_is_exempt(const struct kad_rules *rules, const struct addr *addr)
 {
-	return rules->exempt_local &&
-	       (addr_is_loopback(addr) || addr_is_private(addr) ||
-		addr_is_link_local(addr));
+	return rules->exempt_local && addr_is_local(addr);
 }
 
 bool kad_addr_same_net(const struct addr *a, const struct addr *b)

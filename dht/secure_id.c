@@ -6,17 +6,7 @@
  */
 #include "dht/secure_id.h"
 
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-	uint32_t c = UINT32_MAX;
-
-	for (size_t i = 0; i < len; i++) {
-		c ^= p[i];
-		for (int bit = 0; bit < 8; bit++)
-			c = c >> 1 ^ (c & 1 ? 0x82f63b78u : 0);
-	}
-	return ~c;
-}
+#include "engine/base/crc32c.h"
 
 static uint32_t prefix_of(const struct addr *ip, uint8_t random)
 {

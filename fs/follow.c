@@ -16,7 +16,6 @@
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-#include "engine/base/sha.h"
 #include "fs/session_dht.h"
 
 #define LOOK_MS       60000 /* between two look-ups of one link */
@@ -108,7 +107,7 @@ bool follow_parse(const char *text, struct follow_link *out)
 const char *follow_format(const struct follow_link *link,
 			  char out[FOLLOW_LINK_MAX])
 {
-	char key[2 * sizeof(link->key) + 1], salt[2 * FOLLOW_SALT_MAX + 1];
+	char key[2 * sizeof(link->key) + 1], salt[2 * LIMIT_DHT_SALT_BYTES + 1];
 
 	hex_encode(link->key, sizeof(link->key), key);
 	hex_encode(link->salt, link->salt_len, salt);
@@ -232,7 +231,7 @@ static void on_put(void *arg, const struct dht_result *result)
 	((struct follow *)arg)->put = NULL;
 }
 
-static void put_back(struct follow *f, const struct dht_value *value)
+static void put_back(struct follow *f, const struct item *value)
 {
 	struct dht_put_item put = {
 		.value = *value,
@@ -247,7 +246,7 @@ static void put_back(struct follow *f, const struct dht_value *value)
 	f->put_ms = now;
 }
 
-static void on_value(void *arg, const struct dht_value *value)
+static void on_value(void *arg, const struct item *value)
 {
 	struct follow *f = arg;
 	struct infohash ih;
@@ -286,7 +285,6 @@ static void on_look(struct timer *timer)
 {
 	struct follow *f = container_of(timer, struct follow, look);
 	struct dht *dht = session_dht_node(f->follows->s->dht);
-	uint8_t target[32 + FOLLOW_SALT_MAX];
 	struct dht_get_item get = {
 		.is_mutable = true,
 		.salt = { f->link.salt, f->link.salt_len },
@@ -297,9 +295,6 @@ static void on_look(struct timer *timer)
 
 	if (!dht || f->get || f->follows->is_stopped)
 		return;
-	memcpy(target, f->link.key, 32);
-	memcpy(target + 32, f->link.salt, f->link.salt_len);
-	sha1(target, 32 + f->link.salt_len, get.target.b);
 	memcpy(get.pk, f->link.key, sizeof(get.pk));
 	f->was_found = false;
 	f->get = dht_get_item(dht, &get);

@@ -8,14 +8,14 @@
  * Loop thread only, but for open and close. */
 #pragma once
 
+#include "engine/base/limits.h"
 #include "fs/session.h"
 
-#define FOLLOW_SALT_MAX 64
 #define FOLLOW_LINK_MAX 256
 
 struct follow_link {
 	uint8_t key[32];
-	uint8_t salt[FOLLOW_SALT_MAX];
+	uint8_t salt[LIMIT_DHT_SALT_BYTES];
 	size_t salt_len;
 };
 

@@ -24,20 +24,26 @@ struct session_dht {
 static void on_note(void *arg, const char *key, const uint8_t *value,
 		    size_t len)
 {
-	if (!strcmp(key, NOTE))
-		buf_add(arg, value, len);
+	if (!strcmp(key, NOTE) && dht_load(arg, value, len) < 0)
+		log_warn("dht: the saved nodes cannot be read");
 }
 
-static void save(struct session_dht *d)
+void session_dht_load(struct state *state, struct dht *dht)
+{
+	if (state)
+		(void)state_load_notes(state, NOTE, on_note, dht);
+}
+
+void session_dht_save(struct state *state, struct dht *dht)
 {
 	struct buf b;
 
-	if (!d->s->state)
+	if (!state)
 		return;
 	buf_init(&b, LIMIT_NOTE_BYTES);
-	dht_loop_save(d->loop, &b);
-	if (!b.is_broken && b.len)
-		state_put_note(d->s->state, NOTE, b.ptr, b.len, NULL, NULL);
+	dht_save(dht, &b);
+	if (!b.is_broken)
+		state_put_note(state, NOTE, b.ptr, b.len, NULL, NULL);
 	buf_release(&b);
 }
 
@@ -45,17 +51,11 @@ static void on_save(struct timer *timer)
 {
 	struct session_dht *d = container_of(timer, struct session_dht, save);
 
-	save(d);
+	session_dht_save(d->s->state, session_dht_node(d));
 	timer_set_ms(timer, SAVE_EVERY_MS);
 }
 
 /* ---- private swarms ---- */
-
-static bool is_local(const struct addr *a)
-{
-	return addr_is_loopback(a) || addr_is_private(a) ||
-	       addr_is_link_local(a);
-}
 
 static bool is_none(const char *text)
 {
@@ -81,7 +81,7 @@ static bool is_local_swarm(const struct opts *o)
 		if (addr_split(text, host, sizeof(host), &port) < 0)
 			continue;
 		if (!strcmp(host, "localhost") ||
-		    (!addr_parse(host, port, &a) && is_local(&a)))
+		    (!addr_parse(host, port, &a) && addr_is_local(&a)))
 			return true;
 	}
 	return false;
@@ -108,20 +108,14 @@ struct session_dht *session_dht_open(struct session *s)
 	struct dht_source_options source = { .port = engine_port(s->engine) };
 	struct dht_loop_options options;
 	struct session_dht *d;
-	struct buf saved;
 
 	if (s->opts->no_dht || !s->udp)
 		return NULL;
 	d = mem_alloc(sizeof(*d));
 	d->s = s;
-	buf_init(&saved, LIMIT_NOTE_BYTES);
-	if (s->state)
-		(void)state_load_notes(s->state, NOTE, on_note, &saved);
 	session_dht_options(s->opts, &options);
-	options.saved = saved.ptr;
-	options.saved_len = saved.len;
 	d->loop = dht_loop_new(s->loop, s->workers, s->udp, &options);
-	buf_release(&saved);
+	session_dht_load(s->state, dht_loop_node(d->loop));
 	/* Behind a router that maps UDP and TCP alike, the port that others
 	 * see is the better one; ours is as good where none is. */
 	source.implied_port = udp_port(s->udp) == source.port;
@@ -138,7 +132,7 @@ void session_dht_stop(struct session_dht *d)
 	if (!d)
 		return;
 	timer_stop(&d->save);
-	save(d);
+	session_dht_save(d->s->state, session_dht_node(d));
 }
 
 void session_dht_close(struct session_dht *d)

@@ -12,6 +12,11 @@
 struct session_dht;
 struct dht_loop_options;
 
+/* A node's table, kept in the state (NULL: nowhere). Load: main thread, before
+ * the loop. */
+void session_dht_load(struct state *state, struct dht *dht);
+void session_dht_save(struct state *state, struct dht *dht);
+
 /* What -o says of the DHT. OUT borrows from O. */
 void session_dht_options(const struct opts *o, struct dht_loop_options *out);
 

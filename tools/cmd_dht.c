@@ -8,12 +8,12 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "engine/state.h"
+#include "fs/session_dht.h"
 #include "tools/command.h"
 #include "tools/dht_client.h"
 
 #define SAY_MS   60000
 #define FIRST_MS 2000 /* by then there is something to say */
-#define NOTE     "dht.nodes"
 
 struct server {
 	struct dht_client client;
@@ -55,34 +55,14 @@ static void say(struct server *s)
 		st.stored_hashes, st.stored_items);
 }
 
-static void save(struct server *s)
-{
-	struct buf b;
-
-	if (!s->state)
-		return;
-	buf_init(&b, LIMIT_NOTE_BYTES);
-	dht_loop_save(s->client.node, &b);
-	if (!b.is_broken)
-		state_put_note(s->state, NOTE, b.ptr, b.len, NULL, NULL);
-	buf_release(&b);
-}
-
 static void on_say(struct timer *timer)
 {
 	struct server *s = container_of(timer, struct server, say);
 
 	if (!s->is_quiet)
 		say(s);
-	save(s);
+	session_dht_save(s->state, s->client.dht);
 	timer_set_ms(timer, SAY_MS);
-}
-
-static void on_note(void *arg, const char *key, const uint8_t *value,
-		    size_t len)
-{
-	if (!strcmp(key, NOTE))
-		buf_add(arg, value, len);
 }
 
 static int parse_line(struct server *s, int argc, char **argv)
@@ -119,27 +99,17 @@ static int parse_line(struct server *s, int argc, char **argv)
 	return 0;
 }
 
-/* Before the loop: the state's lane needs workers, which need the node's
- * loop; so the node is opened first and the table given to it after. */
 static int open_state(struct server *s)
 {
 	char why[STATE_WHY_SIZE];
-	struct buf b;
-	int r;
 
-	if (!s->client.opts.has_state)
-		return 0;
-	r = state_open(s->client.opts.state_dir, s->client.workers, &s->state,
-		       why);
-	if (r < 0) {
+	if (s->client.opts.has_state &&
+	    state_open(s->client.opts.state_dir, s->client.workers, &s->state,
+		       why) < 0) {
 		log_error("%s", why);
 		return EXIT_REFUSED;
 	}
-	buf_init(&b, LIMIT_NOTE_BYTES);
-	(void)state_load_notes(s->state, NOTE, on_note, &b);
-	if (b.len && dht_load(s->client.dht, b.ptr, b.len) < 0)
-		log_warn("the saved table is damaged, starting without it");
-	buf_release(&b);
+	session_dht_load(s->state, s->client.dht);
 	return 0;
 }
 
@@ -160,7 +130,7 @@ static int run(int argc, char **argv)
 		timer_set_ms(&s.say, FIRST_MS);
 		code = dht_client_run(&s.client);
 		timer_stop(&s.say);
-		save(&s);
+		session_dht_save(s.state, s.client.dht);
 		/* ^C is how it ends. */
 		if (code == EXIT_STOPPED)
 			code = EXIT_OK;

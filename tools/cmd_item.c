@@ -17,7 +17,6 @@
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
-#include "engine/base/sha.h"
 #include "fs/follow.h"
 #include "tools/command.h"
 #include "tools/dht_client.h"
@@ -35,7 +34,7 @@ struct errand {
 	struct follow_link link; /* key and salt */
 	struct kad_id target;
 	uint8_t seed[SEED_BYTES];
-	uint8_t v[DHT_VALUE_MAX];
+	uint8_t v[LIMIT_DHT_ITEM_BYTES];
 	size_t v_len;
 	int64_t found_seq; /* -1: none */
 	uint8_t sig[64];
@@ -43,28 +42,35 @@ struct errand {
 
 /* ---- both ---- */
 
-static void set_target(struct errand *it)
+/* What the item is, as far as it is known. */
+static struct item item_of(struct errand *it)
 {
-	uint8_t bytes[32 + FOLLOW_SALT_MAX];
+	struct item item = {
+		.v = { it->v, it->v_len },
+		.is_mutable = it->is_mutable,
+		.seq = it->seq,
+		.salt = { it->link.salt, it->link.salt_len },
+	};
 
-	memcpy(bytes, it->link.key, 32);
-	memcpy(bytes + 32, it->link.salt, it->link.salt_len);
-	if (it->is_mutable)
-		sha1(bytes, 32 + it->link.salt_len, it->target.b);
+	memcpy(item.pk, it->link.key, sizeof(item.pk));
+	memcpy(item.sig, it->sig, sizeof(item.sig));
+	return item;
 }
 
-static int bad_salt(struct errand *it)
+static void set_target(struct errand *it)
 {
-	return command_usage(it->command, "a salt has at most %d bytes",
-			     FOLLOW_SALT_MAX);
+	struct item item = item_of(it);
+
+	item_target(&item, it->target.b);
 }
 
 static int set_salt(struct errand *it, const char *text)
 {
 	size_t len = strlen(text);
 
-	if (len > FOLLOW_SALT_MAX)
-		return bad_salt(it);
+	if (len > LIMIT_DHT_SALT_BYTES)
+		return command_usage(it->command, "a salt has at most %d bytes",
+				     LIMIT_DHT_SALT_BYTES);
 	memcpy(it->link.salt, text, len);
 	it->link.salt_len = len;
 	return 0;
@@ -209,7 +215,7 @@ static void print_get_json(struct errand *it, const struct dht_result *r)
 	free(v);
 }
 
-static void take_value(void *arg, const struct dht_value *value)
+static void take_value(void *arg, const struct item *value)
 {
 	struct errand *it = arg;
 
@@ -235,7 +241,7 @@ static void on_got(void *arg, const struct dht_result *r)
 }
 
 static bool look_for(struct errand *it,
-		     void (*on_value)(void *arg, const struct dht_value *value),
+		     void (*on_value)(void *arg, const struct item *value),
 		     dht_done_fn *done)
 {
 	struct dht_get_item get = {
@@ -301,12 +307,7 @@ static int run_get(int argc, char **argv)
 /* What is to be put, signed; sets the public key too. */
 static bool sign(struct errand *it)
 {
-	struct item item = {
-		.v = { it->v, it->v_len },
-		.is_mutable = true,
-		.seq = it->seq,
-		.salt = { it->link.salt, it->link.salt_len },
-	};
+	struct item item = item_of(it);
 
 	if (!item_sign(&item, it->seed))
 		return false;
@@ -394,7 +395,7 @@ static int make_value(struct errand *it)
 	if (!it->v_len)
 		return command_usage(it->command,
 				     "a value has at most %d bytes bencoded",
-				     DHT_VALUE_MAX);
+				     LIMIT_DHT_ITEM_BYTES);
 	return 0;
 }
 
@@ -448,22 +449,17 @@ static void on_stored(void *arg, const struct dht_result *r)
 static bool put(struct errand *it)
 {
 	struct dht_put_item spec = {
-		.value = { .v = { it->v, it->v_len },
-			   .is_mutable = it->is_mutable,
-			   .seq = it->seq,
-			   .salt = { it->link.salt, it->link.salt_len } },
+		.value = item_of(it),
 		.has_cas = it->has_cas,
 		.cas = it->cas,
 		.on_done = on_stored,
 		.arg = it,
 	};
 
-	memcpy(spec.value.pk, it->link.key, sizeof(spec.value.pk));
-	memcpy(spec.value.sig, it->sig, sizeof(spec.value.sig));
 	return dht_put_item(it->client.dht, &spec);
 }
 
-static void note_seq(void *arg, const struct dht_value *value)
+static void note_seq(void *arg, const struct item *value)
 {
 	struct errand *it = arg;
 
@@ -501,9 +497,8 @@ static int prepare_put(struct errand *it)
 				     "--seq, --cas, --salt and --torrent need "
 				     "--key FILE");
 	if (!code && it->is_mutable)
-		code = read_key(it);
-	else if (!code)
-		sha1(it->v, it->v_len, it->target.b);
+		return read_key(it);
+	set_target(it);
 	return code;
 }
 

@@ -169,8 +169,7 @@ static void end_part(struct announce *a, const struct announce_answer *answer,
 
 static bool is_local(const struct addr *a)
 {
-	return addr_is_loopback(a) || addr_is_private(a) ||
-	       addr_is_link_local(a) || addr_is_unspecified(a);
+	return addr_is_local(a) || addr_is_unspecified(a);
 }
 
 /* Dots that were escaped are still there, and the server may undo them. */

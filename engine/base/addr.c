@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/base/bytes.h"
+#include "engine/base/crc32c.h"
 #include "engine/base/mem.h"
 
 /* A block of addresses by its first bytes. */
@@ -264,6 +265,12 @@ bool addr_is_private(const struct addr *a)
 	return IN(a, v4, v6);
 }
 
+bool addr_is_local(const struct addr *a)
+{
+	return addr_is_loopback(a) || addr_is_private(a) ||
+	       addr_is_link_local(a);
+}
+
 bool addr_is_multicast(const struct addr *a)
 {
 	static const struct prefix v4[] = { { { 224 }, 4 } };
@@ -329,20 +336,6 @@ size_t addr_to_compact(const struct addr *a, uint8_t out[18])
 	memcpy(out, a->ip, len);
 	store_be16(out + len, a->port);
 	return len + 2;
-}
-
-/* CRC-32C (Castagnoli), bit by bit: its inputs here are at most 32 bytes. */
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-	uint32_t crc = 0xffffffff;
-	int bit;
-
-	while (len--) {
-		crc ^= *p++;
-		for (bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
-	}
-	return ~crc;
 }
 
 /* BEP 40: of both addresses the part that tells their networks apart is kept

@@ -41,6 +41,7 @@ bool addr_same_subnet(const struct addr *a, const struct addr *b);
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_link_local(const struct addr *a);
 bool addr_is_private(const struct addr *a); /* RFC 1918, ULA, CGNAT */
+bool addr_is_local(const struct addr *a);   /* any of these three */
 bool addr_is_multicast(const struct addr *a);
 bool addr_is_unspecified(const struct addr *a);
 /* Nobody can be there: family none, port 0, unspecified, multicast,

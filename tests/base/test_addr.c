@@ -297,6 +297,8 @@ static void test_classes(void **state)
 		      addr_is_multicast(&a) * MULTICAST |
 		      addr_is_unspecified(&a) * UNSPECIFIED |
 		      addr_is_martian(&a) * MARTIAN;
+		assert_int_equal(addr_is_local(&a),
+				 !!(got & (LOOPBACK | LINK | PRIVATE)));
 		if (got != v[i].classes)
 			fail_msg("%s: %#x, not %#x", v[i].ip, got,
 				 v[i].classes);

@@ -126,7 +126,7 @@ static void test_loop__one_finds_the_other(void **state)
 	assert_non_null(strstr(text, "\"state\":\"waiting\""));
 	assert_non_null(strstr(text, "\"peers\":1"));
 	buf_init(&saved, 0);
-	dht_loop_save(l.node[1], &saved);
+	dht_save(dht_loop_node(l.node[1]), &saved);
 	assert_true(saved.len > 26);
 	buf_release(&saved);
 	sa->ops->stop(ja, true);

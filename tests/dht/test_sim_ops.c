@@ -70,7 +70,7 @@ static void on_peers(void *arg, const struct addr *addrs, size_t n)
 	o->family = addrs[0].family;
 }
 
-static void on_value(void *arg, const struct dht_value *v)
+static void on_value(void *arg, const struct item *v)
 {
 	struct outcome *o = arg;
 
@@ -158,9 +158,9 @@ static void test_ops__mutable_items(void **state)
 		item.v.ptr = round ? two : one;
 		item.seq = round + 1;
 		assert_true(item_sign(&item, seed));
-		put.value = (struct dht_value){ .v = item.v,
-						.is_mutable = true,
-						.seq = item.seq };
+		put.value = (struct item){ .v = item.v,
+					   .is_mutable = true,
+					   .seq = item.seq };
 		memcpy(put.value.pk, item.pk, 32);
 		memcpy(put.value.sig, item.sig, 64);
 		put.arg = &o;

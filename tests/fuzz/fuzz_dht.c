@@ -80,7 +80,7 @@ static void on_peers(void *arg, const struct addr *addrs, size_t n)
 	CHECK(n && n <= LIMIT_DHT_PEERS_FOUND);
 }
 
-static void on_value(void *arg, const struct dht_value *value)
+static void on_value(void *arg, const struct item *value)
 {
 	CHECK(value->v.len <= LIMIT_DHT_ITEM_BYTES);
 }
