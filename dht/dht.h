@@ -162,6 +162,7 @@ struct dht_schedule { /* of one torrent; a plain value */
 	int64_t last_ms;
 	unsigned rounds;   /* that told somebody */
 	unsigned failures; /* in a row */
+	unsigned nobody;   /* times in a row that no node was there */
 	bool is_running;
 };
 void dht_schedule_init(struct dht_schedule *s, int64_t now_ms);
@@ -171,5 +172,8 @@ bool dht_schedule_begin(struct dht_schedule *s, int64_t now_ms);
  * was there to be told. */
 void dht_schedule_end(struct dht_schedule *s, int64_t now_ms, uint32_t chance,
 		      bool is_told);
+/* It is over, as no node was there to be asked: again in seconds, as that
+ * costs no packet. */
+void dht_schedule_nobody(struct dht_schedule *s, int64_t now_ms);
 /* Peers are short: as soon as 5 min after the last one. */
 void dht_schedule_more(struct dht_schedule *s, int64_t now_ms);

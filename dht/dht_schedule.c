@@ -2,7 +2,8 @@
 
 #define AGAIN_MS  (15 * 60 * 1000) /* and up to as much more */
 #define FAILED_MS (60 * 1000)      /* doubled up to AGAIN_MS */
-#define MORE_MS   (5 * 60 * 1000)  /* between two at the least */
+#define NOBODY_MS 5000
+#define MORE_MS   (5 * 60 * 1000) /* between two at the least */
 
 void dht_schedule_init(struct dht_schedule *s, int64_t now_ms)
 {
@@ -26,6 +27,7 @@ void dht_schedule_end(struct dht_schedule *s, int64_t now_ms, uint32_t chance,
 	int64_t wait = AGAIN_MS;
 
 	s->is_running = false;
+	s->nobody = 0;
 	if (is_told) {
 		s->rounds++;
 		s->failures = 0;
@@ -37,6 +39,13 @@ void dht_schedule_end(struct dht_schedule *s, int64_t now_ms, uint32_t chance,
 			s->failures++;
 	}
 	s->next_ms = now_ms + wait + chance % wait;
+}
+
+void dht_schedule_nobody(struct dht_schedule *s, int64_t now_ms)
+{
+	s->is_running = false;
+	s->nobody++;
+	s->next_ms = now_ms + NOBODY_MS;
 }
 
 void dht_schedule_more(struct dht_schedule *s, int64_t now_ms)

@@ -55,18 +55,22 @@ static void on_peers(void *arg, const struct addr *addrs, size_t n)
 static void on_done(void *arg, const struct dht_result *r)
 {
 	struct peersource_job *j = arg;
-	bool is_first = !j->schedule.rounds;
+	int64_t now = loop_now_ms(j->source->loop);
+	bool is_over = r->answers || j->schedule.nobody;
 
 	j->op = NULL;
 	j->source->num_running--;
 	j->num_peers = r->num_peers;
 	j->num_told = r->num_stored;
-	dht_schedule_end(&j->schedule, loop_now_ms(j->source->loop),
-			 random_u32(), r->num_stored > 0);
+	if (r->answers)
+		dht_schedule_end(&j->schedule, now, random_u32(),
+				 r->num_stored > 0);
+	else
+		dht_schedule_nobody(&j->schedule, now);
 	set_timer(j);
-	/* The first rounds may be over before the table has anybody: then
-	 * nobody was asked. */
-	if (r->answers || !is_first)
+	/* Nobody was there to be asked: perhaps the table has somebody soon.
+	 * If not, there is no DHT here. */
+	if (is_over)
 		j->face->on_round_done(j->face); /* may stop the job */
 }
 
@@ -148,6 +152,11 @@ static void stop(struct peersource_job *j, bool say)
 	free(j);
 }
 
+static void hint_node(struct peersource *source, const struct addr *addr)
+{
+	dht_suggest(source_of(source)->dht, addr);
+}
+
 static void describe(struct peersource_job *j, char *out, size_t size)
 {
 	int64_t left = j->schedule.next_ms - loop_now_ms(j->source->loop);
@@ -179,6 +188,7 @@ static const struct peersource_ops OPS = {
 	.more = more,
 	.stop = stop,
 	.describe = describe,
+	.hint_node = hint_node,
 };
 
 struct dht_source *dht_source_new(struct loop *loop, struct dht *dht,

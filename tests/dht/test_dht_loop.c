@@ -155,6 +155,43 @@ static void test_loop__stop_is_silence(void **state)
 	close_lab(&l);
 }
 
+static void test_loop__a_hint_is_enough(void **state)
+{
+	struct dht_stats stats = { 0 };
+	struct peersource *s;
+	struct addr there = { .family = 4, .ip = { 127, 0, 0, 1 } };
+	struct dht_loop_options o = { .allow_local = true,
+				      .bootstrap = (const char *const[]){ "" },
+				      .num_bootstrap = 0 };
+	struct dht_source_options so = { .port = 7009 };
+	struct dht_source *source;
+	struct dht_loop *node;
+	struct udp *udp;
+	struct lab l;
+
+	/* Goal: who knows nobody gets in by what a peer said (BEP 5). */
+	open_lab(&l);
+	there.port = udp_port(l.udp[0]);
+	assert_int_equal(udp_open(l.loop, &there, NULL, 0, &udp), 0);
+	node = dht_loop_new(l.loop, l.workers, udp, &o);
+	source = dht_source_new(l.loop, dht_loop_node(node), &so);
+	s = dht_source_face(source);
+	for (unsigned i = 0; i < 10; i++)
+		loop_run_once(l.loop, 5);
+	dht_stats(dht_loop_node(node), &stats);
+	assert_int_equal(stats.good[0], 0);
+	s->ops->hint_node(s, &there);
+	for (unsigned i = 0; i < 2000 && !stats.good[0]; i++) {
+		loop_run_once(l.loop, 10);
+		dht_stats(dht_loop_node(node), &stats);
+	}
+	assert_true(stats.good[0] > 0);
+	dht_source_free(source);
+	dht_loop_free(node);
+	udp_close(udp);
+	close_lab(&l);
+}
+
 static void test_schedule__again_and_sooner(void **state)
 {
 	struct dht_schedule s;
@@ -174,6 +211,10 @@ static void test_schedule__again_and_sooner(void **state)
 		dht_schedule_end(&s, 400000, 0, false);
 	}
 	assert_int_equal(s.next_ms, 400000 + 15 * 60000);
+	assert_true(dht_schedule_begin(&s, s.next_ms));
+	dht_schedule_nobody(&s, 5000000);
+	assert_int_equal(s.next_ms, 5005000);
+	assert_int_equal(s.nobody, 1);
 }
 
 int main(void)
@@ -181,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loop__one_finds_the_other),
 		cmocka_unit_test(test_loop__stop_is_silence),
+		cmocka_unit_test(test_loop__a_hint_is_enough),
 		cmocka_unit_test(test_schedule__again_and_sooner),
 	};
 
