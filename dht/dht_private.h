@@ -1,6 +1,6 @@
 /* dht/dht_private.h: what the parts of the mainline node share. dht.c: life;
  * dht_codec.c: messages in and out; dht_server.c: queries of others;
- * dht_ops.c, dht_items.c: our own operations. */
+ * dht_op.c, dht_items.c: our own operations. */
 #pragma once
 
 #include "dht/budget.h"
