@@ -228,3 +228,13 @@ unsigned net_closest(struct net *n, const struct kad_id *target,
 	}
 	return num;
 }
+
+void outcome_on_done(void *arg, const struct dht_result *r)
+{
+	struct outcome *o = arg;
+
+	o->is_done = true;
+	o->r = *r;
+	for (unsigned i = 0; i < r->num_nodes; i++)
+		o->nodes[i] = r->nodes[i];
+}

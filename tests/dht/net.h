@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dht/dht.h"
+#include "dht/kad_lookup.h"
 #include "tests/dht/sim.h"
 
 struct net_node {
@@ -46,3 +47,12 @@ struct kad_contact net_contact(struct net *n, const struct addr *addr);
  * time since SINCE_MS; not ME. Returns how many. */
 unsigned net_closest(struct net *n, const struct kad_id *target,
 		     int64_t since_ms, unsigned me, unsigned k, unsigned *out);
+
+/* What came of an operation; give it as ARG. */
+struct outcome {
+	bool is_done;
+	struct dht_result r;
+	struct kad_contact nodes[2 * KAD_FOUND_MAX]; /* in place of r.nodes */
+	unsigned peers, false_peers;                 /* as a test counts them */
+};
+void outcome_on_done(void *arg, const struct dht_result *r);

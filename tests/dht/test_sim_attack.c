@@ -17,30 +17,13 @@
 #define NETS   50 /* subnets that the sybils share */
 #define MEMORY (8u << 20)
 
-struct outcome {
-	bool is_done;
-	struct dht_result r;
-	struct kad_contact nodes[2 * KAD_FOUND_MAX];
-	unsigned honest_peers, false_peers;
-};
-
-static void on_done(void *arg, const struct dht_result *r)
-{
-	struct outcome *o = arg;
-
-	o->is_done = true;
-	o->r = *r;
-	for (unsigned i = 0; i < r->num_nodes; i++)
-		o->nodes[i] = r->nodes[i];
-}
-
 static void on_peers(void *arg, const struct addr *addrs, size_t n)
 {
 	struct outcome *o = arg;
 
 	for (size_t i = 0; i < n; i++) {
 		if (addrs[i].port == 7777)
-			o->honest_peers++;
+			o->peers++;
 		else
 			o->false_peers++;
 	}
@@ -72,7 +55,7 @@ static void get_peers(struct net *n, unsigned me, const struct infohash *ih,
 				      .is_announce = announce,
 				      .port = 7777,
 				      .on_peers = on_peers,
-				      .on_done = on_done,
+				      .on_done = outcome_on_done,
 				      .arg = o };
 
 	memset(o, 0, sizeof(*o));
@@ -212,7 +195,7 @@ static void surround(bool is_lawful)
 		unsigned sybils = 0;
 
 		get_peers(n, 10 + i, &ih, false, &o);
-		found += o.honest_peers > 0;
+		found += o.peers > 0;
 		queries += o.r.queries;
 		for (unsigned j = 0; j < o.r.num_nodes; j++)
 			sybils += is_sybil(&o.nodes[j].addr);

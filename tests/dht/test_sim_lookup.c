@@ -19,22 +19,6 @@
 #define MATURE_MS    (5 * 60 * 1000)  /* older ones are known by others */
 #define EVERY_MS     150              /* a lookup begins, churn goes on */
 
-struct outcome {
-	bool is_done;
-	struct dht_result r;
-	struct kad_contact nodes[2 * KAD_FOUND_MAX];
-};
-
-static void on_done(void *arg, const struct dht_result *r)
-{
-	struct outcome *o = arg;
-
-	o->is_done = true;
-	o->r = *r;
-	for (unsigned i = 0; i < r->num_nodes; i++)
-		o->nodes[i] = r->nodes[i];
-}
-
 static struct net *start(void)
 {
 	const char *seed = getenv("WEIRFS_TEST_SEED");
@@ -201,7 +185,8 @@ static void look_up(struct net *n, struct tally *t)
 
 	for (unsigned i = 0; i < KAD_ID_BYTES; i++)
 		target.b[i] = (uint8_t)sim_random(n->sim);
-	assert_non_null(dht_find_node(n->nodes[me].dht, &target, on_done, &o));
+	assert_non_null(
+		dht_find_node(n->nodes[me].dht, &target, outcome_on_done, &o));
 	while (!o.is_done) {
 		sim_run_until(n->sim, &o.is_done, sim_now(n->sim) + EVERY_MS);
 		churn(n, EVERY_MS, me);

@@ -43,7 +43,7 @@ static struct net *grow(bool six)
 	return n;
 }
 
-struct outcome {
+struct heard {
 	bool is_done;
 	struct dht_result r;
 	unsigned peers, values, pongs;
@@ -56,7 +56,7 @@ struct outcome {
 
 static void on_done(void *arg, const struct dht_result *r)
 {
-	struct outcome *o = arg;
+	struct heard *o = arg;
 
 	o->is_done = true;
 	o->r = *r;
@@ -64,7 +64,7 @@ static void on_done(void *arg, const struct dht_result *r)
 
 static void on_peers(void *arg, const struct addr *addrs, size_t n)
 {
-	struct outcome *o = arg;
+	struct heard *o = arg;
 
 	o->peers += (unsigned)n;
 	o->family = addrs[0].family;
@@ -72,7 +72,7 @@ static void on_peers(void *arg, const struct addr *addrs, size_t n)
 
 static void on_value(void *arg, const struct item *v)
 {
-	struct outcome *o = arg;
+	struct heard *o = arg;
 
 	o->values++;
 	o->seq = v->seq;
@@ -82,7 +82,7 @@ static void on_value(void *arg, const struct item *v)
 
 static void on_pong(void *arg, const struct kad_id *id, int64_t rtt_ms)
 {
-	struct outcome *o = arg;
+	struct heard *o = arg;
 
 	o->is_done = true;
 	o->pongs += id && rtt_ms >= 0;
@@ -91,21 +91,21 @@ static void on_pong(void *arg, const struct kad_id *id, int64_t rtt_ms)
 static void on_sample(void *arg, const struct infohash *hashes, size_t n,
 		      int64_t interval_s, int64_t num)
 {
-	struct outcome *o = arg;
+	struct heard *o = arg;
 
 	o->is_done = true;
 	o->hashes = n;
 	o->num = num;
 }
 
-static void finish(struct net *n, struct outcome *o)
+static void finish(struct net *n, struct heard *o)
 {
 	sim_run_until(n->sim, &o->is_done, sim_now(n->sim) + 20000);
 	assert_true(o->is_done);
 }
 
 static void get_peers(struct net *n, unsigned me, bool announce, bool scrape,
-		      struct outcome *o)
+		      struct heard *o)
 {
 	struct dht_get_peers spec = { .infohash.b = "an infohash of 20 by",
 				      .is_announce = announce,
@@ -125,7 +125,7 @@ static void test_ops__peers_on_each_family(void **state)
 {
 	for (unsigned six = 0; six < 2; six++) {
 		struct net *n = grow(six);
-		struct outcome o;
+		struct heard o;
 
 		for (unsigned i = 1; i < 21; i++) {
 			get_peers(n, i, true, false, &o);
@@ -151,7 +151,7 @@ static void test_ops__mutable_items(void **state)
 	struct dht_get_item get = { .is_mutable = true,
 				    .on_value = on_value,
 				    .on_done = on_done };
-	struct outcome o;
+	struct heard o;
 
 	for (unsigned round = 0; round < 2; round++) {
 		memset(&o, 0, sizeof(o));
@@ -191,7 +191,7 @@ static void test_ops__immutable_items_ping_and_sample(void **state)
 	static const uint8_t v[] = "12:Hello World!";
 	struct net *n = grow(false);
 	struct item item = { .v = { v, 15 } };
-	struct outcome o = { 0 };
+	struct heard o = { 0 };
 	struct dht_put_item put = { .value.v = { v, 15 },
 				    .on_done = on_done,
 				    .arg = &o };
@@ -232,7 +232,7 @@ static void test_ops__immutable_items_ping_and_sample(void **state)
 static void test_ops__scrape(void **state)
 {
 	struct net *n = grow(false);
-	struct outcome o;
+	struct heard o;
 
 	for (unsigned i = 1; i < 31; i++)
 		get_peers(n, i, true, false, &o);
@@ -254,7 +254,7 @@ static void test_ops__cancel_is_silence(void **state)
 				      .on_done = on_done };
 
 	for (unsigned ms = 0; ms < 800; ms += 20) {
-		struct outcome *o = mem_alloc(sizeof(*o));
+		struct heard *o = mem_alloc(sizeof(*o));
 		struct dht_op *op;
 
 		spec.arg = o;

@@ -13,23 +13,6 @@ static const struct sim_options SIM = {
 	.seed = 11, .max_hosts = 200, .rtt_min_ms = 60, .rtt_max_ms = 140
 };
 
-struct outcome {
-	bool is_done;
-	struct dht_result r;
-	struct kad_contact nodes[2 * KAD_FOUND_MAX];
-	unsigned peers;
-};
-
-static void on_done(void *arg, const struct dht_result *r)
-{
-	struct outcome *o = arg;
-
-	o->is_done = true;
-	o->r = *r;
-	for (unsigned i = 0; i < r->num_nodes; i++)
-		o->nodes[i] = r->nodes[i];
-}
-
 static void on_peers(void *arg, const struct addr *addrs, size_t n)
 {
 	((struct outcome *)arg)->peers += (unsigned)n;
@@ -61,7 +44,8 @@ static void look_up(struct net *net, unsigned me, struct outcome *o,
 {
 	memset(o, 0, sizeof(*o));
 	random_id(net->sim, target);
-	assert_non_null(dht_find_node(net->nodes[me].dht, target, on_done, o));
+	assert_non_null(
+		dht_find_node(net->nodes[me].dht, target, outcome_on_done, o));
 	sim_run_until(net->sim, &o->is_done, sim_now(net->sim) + 20000);
 	assert_true(o->is_done);
 }
@@ -149,7 +133,7 @@ static void test_small__one_finds_what_the_other_has(void **state)
 				      .is_announce = true,
 				      .port = 7777,
 				      .on_peers = on_peers,
-				      .on_done = on_done,
+				      .on_done = outcome_on_done,
 				      .arg = &o };
 
 	net->boot = a;
