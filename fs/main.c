@@ -395,7 +395,9 @@ static void add_signal(struct program *p, struct event *event, int number)
 
 static int run(struct program *p)
 {
-	static const struct session_config config = { 0 };
+	const struct session_config config = {
+		.publishes = !p->opts.is_single,
+	};
 	char why[SESSION_WHY_SIZE];
 	int64_t left;
 	int r = session_open(&p->opts, &config, &p->s, why);

@@ -20,6 +20,7 @@ void opts_init(struct opts *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->read_timeout_ms = 120000;
+	o->publish_delay_ms = 2000;
 }
 
 static void list_release(struct opts_list *l)
@@ -33,6 +34,7 @@ void opts_release(struct opts *o)
 {
 	free(o->state_dir);
 	free(o->data_dir);
+	free(o->publish_dir);
 	free(o->fsname);
 	free(o->subtype);
 	list_release(&o->peers);
@@ -445,6 +447,13 @@ static char *default_data(const struct opts *o)
 	return xdg_path("XDG_DATA_HOME", ".local/share", "weirfs");
 }
 
+static char *default_publish(const struct opts *o)
+{
+	if (o->has_state || !geteuid())
+		return mem_printf("%s/publish", o->state_dir);
+	return xdg_path("XDG_DATA_HOME", ".local/share", "weirfs/publish");
+}
+
 static void set_apart(char **path, const char *instance)
 {
 	char *apart = mem_printf("%s/single/%s", *path, instance);
@@ -467,12 +476,17 @@ int opts_finish(struct opts *o, const char *instance, char why[OPTS_WHY_SIZE])
 		if (instance)
 			set_apart(&o->state_dir, instance);
 	}
+	if (!o->publish_dir)
+		o->publish_dir = default_publish(o);
 	if (make_absolute(&o->state_dir, why) < 0 ||
-	    make_absolute(&o->data_dir, why) < 0)
+	    make_absolute(&o->data_dir, why) < 0 ||
+	    make_absolute(&o->publish_dir, why) < 0)
 		return -EINVAL;
 	if (strlen(o->state_dir) > LIMIT_PATH_BYTES ||
-	    strlen(o->data_dir) > LIMIT_PATH_BYTES) {
-		snprintf(why, OPTS_WHY_SIZE, "state or data: path too long");
+	    strlen(o->data_dir) > LIMIT_PATH_BYTES ||
+	    strlen(o->publish_dir) > LIMIT_PATH_BYTES) {
+		snprintf(why, OPTS_WHY_SIZE,
+			 "state, data or publish_dir: path too long");
 		return -EINVAL;
 	}
 	if (!o->has_bind) {

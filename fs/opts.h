@@ -17,7 +17,8 @@ struct opts_list {
 };
 
 struct opts {
-	char *state_dir, *data_dir; /* owned, absolute after opts_finish */
+	/* owned, absolute after opts_finish */
+	char *state_dir, *data_dir, *publish_dir;
 	bool has_state, has_data;   /* given by the user */
 	uint16_t port;              /* 0: first free of 6881..6889 */
 	bool has_bind;
@@ -31,6 +32,7 @@ struct opts {
 	unsigned max_peers;               /* 0: the engine's own limit */
 	enum fill_policy fill;
 	int64_t read_timeout_ms; /* 0: for ever */
+	int64_t publish_delay_ms;
 	bool is_single;
 
 	/* for the mount alone */

@@ -38,6 +38,10 @@ static const struct opts_key keys[] = {
 	  "bytes a second, all torrents" },
 	{ "up_limit", TYPE_SIZE, 0, AT(up_limit), "SIZE",
 	  "bytes a second, all torrents" },
+	{ "publish_dir", TYPE_PATH, 0, AT(publish_dir), "DIR",
+	  "what lies here is published; may be read-only" },
+	{ "publish_delay", TYPE_SECONDS, 0, AT(publish_delay_ms), "SECONDS",
+	  "quiet for so long, a file is finished (2; folders: x 5)" },
 	{ "single", TYPE_FLAG, TRAIT_MOUNT, AT(is_single), NULL,
 	  "the root holds the one SOURCE and nothing else" },
 	{ "allow_other", TYPE_FLAG, TRAIT_MOUNT, AT(allow_other), NULL,
@@ -70,8 +74,6 @@ static const struct opts_key keys[] = {
 	  NULL },
 	{ "cache_size", TYPE_SIZE_CHECKED, TRAIT_INACTIVE, 0, "SIZE", NULL },
 	{ "seed_ratio", TYPE_CHECKED, TRAIT_INACTIVE, 0, "RATIO", NULL },
-	{ "publish_dir", TYPE_CHECKED, TRAIT_INACTIVE, 0, "DIR", NULL },
-	{ "publish_delay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "SECONDS", NULL },
 };
 static_assert(ARRAY_LEN(keys) <= 64, "struct opts has a bit for each");
 

@@ -18,6 +18,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/resolve.h"
 #include "fs/follow.h"
+#include "fs/publish.h"
 #include "fs/session_dht.h"
 #include "tracker/tracker.h"
 
@@ -147,8 +148,8 @@ static int add_peer(struct session *s, const char *text,
 
 /* ---- up ---- */
 
-static int make_folder(const char *path, mode_t mode,
-		       char why[SESSION_WHY_SIZE])
+int session_make_folder(const char *path, mode_t mode,
+			char why[SESSION_WHY_SIZE])
 {
 	char *part = mem_strdup(path);
 	int r = 0;
@@ -256,7 +257,7 @@ static int load(struct session *s, char why[SESSION_WHY_SIZE])
 static int open_state(struct session *s, char why[SESSION_WHY_SIZE])
 {
 	const char *dir = s->opts->state_dir;
-	int r = make_folder(dir, 0700, why);
+	int r = session_make_folder(dir, 0700, why);
 
 	for (int waited = 0; !r; waited += STATE_RETRY_MS) {
 		struct timespec pause = { 0, STATE_RETRY_MS * 1000000 };
@@ -296,7 +297,7 @@ int session_open(const struct opts *opts, const struct session_config *config,
 			goto fail;
 	}
 	if (!config->is_read_only) {
-		r = make_folder(opts->data_dir, 0777, why);
+		r = session_make_folder(opts->data_dir, 0777, why);
 		if (r < 0)
 			goto fail;
 	}
@@ -308,6 +309,10 @@ int session_open(const struct opts *opts, const struct session_config *config,
 	open_trackers(s);
 	s->dht = session_dht_open(s);
 	r = load(s, why);
+	if (r < 0)
+		goto fail;
+	if (config->publishes)
+		r = publish_open(s, &s->publish, why);
 	if (r < 0)
 		goto fail;
 	log_info("port=%u state=%s data=%s", engine_port(s->engine),
@@ -363,6 +368,8 @@ void session_stop(struct session *s, void (*done)(void *arg), void *arg)
 	timer_set_ms(&s->stop_timer, SESSION_STOP_MS);
 	source_stop(s);
 	follows_stop(s->follows);
+	if (s->publish)
+		publish_stop(s->publish);
 	session_dht_stop(s->dht);
 	list_foreach_safe(l, &s->lookups, struct lookup, node)
 		lookup_free(l);
@@ -384,6 +391,7 @@ void session_close(struct session *s)
 	if (s->loop)
 		loop_run_once(s->loop, 0); /* what the workers left */
 	follows_close(s->follows);
+	publish_close(s->publish);
 	if (s->trackers)
 		tracker_client_free(s->trackers);
 	session_dht_close(s->dht);

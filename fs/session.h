@@ -19,11 +19,13 @@ struct session_config {
 	bool is_flat;      /* data/NAME instead of data/INFOHASH/NAME */
 	bool is_read_only; /* never writes to data */
 	bool is_stateless; /* remembers nothing */
+	bool publishes;    /* publish_dir (publish.h) */
 };
 
 struct tracker_client;
 struct session_dht;
 struct follows;
+struct publish;
 
 /* Others read the fields, and write none. */
 struct session {
@@ -37,6 +39,7 @@ struct session {
 	struct tracker_client *trackers;
 	struct session_dht *dht; /* NULL: nodht, or no UDP */
 	struct follows *follows;
+	struct publish *publish; /* NULL: nothing is published */
 	struct engine *engine;
 	struct library *library;
 	int64_t started_s;              /* wall clock */
@@ -85,6 +88,10 @@ void session_add(struct session *s, const char *text, session_add_fn *done,
 		 void *arg);
 void session_add_bytes(struct session *s, uint8_t *bytes, size_t len,
 		       session_add_fn *done, void *arg);
+
+/* Makes PATH and the folders above it. 0, or -errno with a sentence in WHY. */
+int session_make_folder(const char *path, mode_t mode,
+			char why[SESSION_WHY_SIZE]);
 
 /* --- source.c, for session.c --- */
 
