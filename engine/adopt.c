@@ -197,7 +197,7 @@ bool adopt_start(struct torrent *t)
 	struct adoption *a;
 
 	if (!t->adopt_id || !from || from == t || !from->mi ||
-	    from->is_closing || t->engine->config.is_read_only ||
+	    from->is_closing || torrent_is_read_only(t) ||
 	    t->engine->config.is_flat) /* equal names are one file there */
 		return false;
 	a = mem_alloc(sizeof(*a));

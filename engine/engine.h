@@ -28,6 +28,14 @@ enum fill_policy {
 	FILL_TORRENT
 };
 
+/* Where a torrent that we publish has its bytes: as DIR/NAME, whatever the
+ * torrent itself is called; NAME may have slashes. They are somebody's own:
+ * never written, never deleted, and believed only while their stamps are as
+ * they were. */
+struct engine_place {
+	char *dir, *name; /* whoever fills it in makes them; the engine frees */
+};
+
 struct engine_config {
 	/* Where content lives: DATA_DIR/INFOHASH/NAME, or DATA_DIR/NAME if
 	 * is_flat (weirctl get and seed). */
@@ -41,6 +49,11 @@ struct engine_config {
 	enum fill_policy fill;
 	int64_t read_timeout_ms; /* 0: wait for ever */
 	bool no_tcp_out;         /* accept only (tests) */
+	/* Where a torrent of the last run has its bytes, if that was told by
+	 * engine_add_published: false, or true with OUT. May be NULL. */
+	bool (*place)(void *arg, const struct infohash *ih,
+		      struct engine_place *out);
+	void *place_arg;
 };
 
 /* News. Any of them may be NULL. Called on the loop, never from inside a call
@@ -98,6 +111,20 @@ int engine_add_metainfo(struct engine *e, struct metainfo *mi,
 			void *arg);
 int engine_add_magnet(struct engine *e, struct magnet *m, struct torrent **out,
 		      void (*saved)(void *arg, int r), void *arg);
+/*
+ * As engine_add_metainfo, for bytes that lie in PLACE (taken) and were hashed
+ * when STAMPS (one for each file of MI, borrowed) were true: all is here at
+ * once, if they still are. -EEXIST: the torrent that is here keeps its place.
+ */
+int engine_add_published(struct engine *e, struct metainfo *mi,
+			 struct engine_place *place,
+			 const struct store_stamp *stamps, struct torrent **out,
+			 void (*saved)(void *arg, int r), void *arg);
+/* The bytes of T, which has a place, are called NAME there from now on. */
+void torrent_rename_place(struct torrent *t, const char *name);
+/* Bytes [OFF, OFF + LEN) of T are about to be changed by somebody: from now on
+ * nobody is given any of their pieces. */
+void torrent_forget(struct torrent *t, uint64_t off, uint64_t len);
 /* Leaves the library. Data is deleted if DELETE_DATA (never if read-only). */
 void engine_remove(struct engine *e, struct torrent *t, bool delete_data);
 

@@ -101,7 +101,9 @@ static struct saving *saving_new(struct engine *e,
 	return s;
 }
 
+/* LEFT (or NULL) has bits and stamps, if they are known. */
 static void put_row(struct engine *e, struct torrent *t,
+		    const struct state_torrent *left,
 		    void (*saved)(void *arg, int r), void *arg)
 {
 	struct state_torrent row = {
@@ -110,6 +112,10 @@ static void put_row(struct engine *e, struct torrent *t,
 		.magnet = t->mi ? NULL : t->magnet,
 		.has_metainfo = t->mi != NULL,
 		.added_s = t->added_s,
+		.have = left ? left->have : NULL,
+		.have_len = left ? left->have_len : 0,
+		.stamps = left ? left->stamps : NULL,
+		.num_stamps = left ? left->num_stamps : 0,
 	};
 	struct saving *s;
 	struct buf b;
@@ -151,7 +157,7 @@ static void begin(struct torrent *t)
 
 void engine_save_new(struct engine *e, struct torrent *t)
 {
-	put_row(e, t, NULL, NULL);
+	put_row(e, t, NULL, NULL, NULL);
 	begin(t);
 }
 
@@ -175,15 +181,17 @@ static int add_again(struct torrent *t, struct metainfo *mi,
 	metaxfer_free(t->metaxfer);
 	t->metaxfer = NULL;
 	torrent_attach(t, mi);
-	put_row(t->engine, t, saved, arg);
+	put_row(t->engine, t, NULL, saved, arg);
 	begin(t);
 	engine_on_event_metadata(t->engine, t);
 	return -EEXIST;
 }
 
-int engine_add_metainfo(struct engine *e, struct metainfo *mi,
-			struct torrent **out, void (*saved)(void *arg, int r),
-			void *arg)
+/* PLACE and LEFT may be NULL. */
+static int add_metainfo(struct engine *e, struct metainfo *mi,
+			struct engine_place *place,
+			const struct state_torrent *left, struct torrent **out,
+			void (*saved)(void *arg, int r), void *arg)
 {
 	struct torrent *t = engine_find(e, &mi->infohash);
 
@@ -206,14 +214,49 @@ int engine_add_metainfo(struct engine *e, struct metainfo *mi,
 	t->id = new_id(e);
 	t->added_s = clock_wall_s();
 	enter(e, t);
+	if (place) {
+		t->place = *place;
+		memset(place, 0, sizeof(*place));
+	}
 	torrent_attach(t, mi);
-	put_row(e, t, saved, arg);
+	put_row(e, t, left, saved, arg);
 	torrent_start(t);
-	begin(t);
+	if (left)
+		resume_start(t, left);
+	else
+		begin(t);
 	if (e->events.on_added)
 		e->events.on_added(e->events_arg, t);
 	engine_wake(e);
 	return 0;
+}
+
+int engine_add_metainfo(struct engine *e, struct metainfo *mi,
+			struct torrent **out, void (*saved)(void *arg, int r),
+			void *arg)
+{
+	return add_metainfo(e, mi, NULL, NULL, out, saved, arg);
+}
+
+int engine_add_published(struct engine *e, struct metainfo *mi,
+			 struct engine_place *place,
+			 const struct store_stamp *stamps, struct torrent **out,
+			 void (*saved)(void *arg, int r), void *arg)
+{
+	struct bitfield have;
+	struct state_torrent left = { .stamps = stamps,
+				      .num_stamps = mi->num_files };
+	int r;
+
+	bitfield_init(&have, mi->layout.num_pieces);
+	bitfield_set_all(&have);
+	left.have = have.bytes;
+	left.have_len = bitfield_size(&have);
+	r = add_metainfo(e, mi, place, &left, out, saved, arg);
+	bitfield_release(&have);
+	free(place->dir);
+	free(place->name);
+	return r;
 }
 
 /* Peers of a magnet are numeric here; names would need a look-up and are left
@@ -272,7 +315,7 @@ int engine_add_magnet(struct engine *e, struct magnet *m, struct torrent **out,
 		name_from_magnet(t, m);
 		enter(e, t);
 		add_from_magnet(t, m);
-		put_row(e, t, saved, arg);
+		put_row(e, t, NULL, saved, arg);
 		torrent_start(t);
 		if (e->events.on_added)
 			e->events.on_added(e->events_arg, t);
@@ -330,6 +373,9 @@ static void load_one(void *arg, const struct state_torrent *row)
 		add_from_magnet(t, m);
 		magnet_free(m);
 	}
+	if (e->config.place)
+		(void)e->config.place(e->config.place_arg, &row->infohash,
+				      &t->place);
 	if (row->has_metainfo)
 		load_metainfo(e, t, row);
 	torrent_start(t);
@@ -400,7 +446,7 @@ void engine_remove(struct engine *e, struct torrent *t, bool delete)
 	leave(e, t);
 	list_push_back(&e->leaving, &t->node);
 	/* Data goes when no write is under way any more. */
-	t->delete_data = delete &&t->store && !e->config.is_read_only;
+	t->delete_data = delete &&t->store && !torrent_is_read_only(t);
 	if (e->state)
 		state_remove(e->state, t->id, &t->infohash, on_put,
 			     saving_new(e, NULL, NULL));

@@ -139,7 +139,7 @@ static void save(struct torrent *t, bool is_clean)
 		s->stamps =
 			mem_alloc_array(t->mi->num_files, sizeof(*s->stamps));
 	s->makes_empty = torrent_is_complete(t) && !s->has_made_empty &&
-			 !t->engine->config.is_read_only;
+			 !torrent_is_read_only(t);
 	s->job.run = sync_run;
 	s->job.done = sync_done;
 	worker_submit(t->engine->workers, LANE_DISK, &s->job);
@@ -239,7 +239,8 @@ static bool is_unchanged(const struct load_job *j, uint32_t file)
 		return true;
 	if (now->size < 0 || (uint64_t)now->size != f->length)
 		return false;
-	if (j->was_dirty)
+	/* What others write to is believed by its stamp alone. */
+	if (j->was_dirty && !j->torrent->place.dir)
 		return !j->then || j->then[file].size < 0 ||
 		       j->then[file].ino == now->ino;
 	return j->then && !memcmp(&j->then[file], now, sizeof(*now));
@@ -266,7 +267,7 @@ static bool doubt_file(struct torrent *t, struct bitfield *have, uint32_t file)
  * else's, a hole may be a run of right zeros. */
 static enum check_which which_to_check(const struct torrent *t)
 {
-	return t->engine->config.is_read_only ? CHECK_ALL : CHECK_ALLOCATED;
+	return torrent_is_read_only(t) ? CHECK_ALL : CHECK_ALLOCATED;
 }
 
 /* True: something is on disk that was not there, or not so, when the bits were

@@ -43,7 +43,7 @@ struct extent {
 };
 
 struct store *store_new(struct fdcache *c, const struct metainfo *mi,
-			const char *dir, bool is_read_only)
+			const char *dir, const char *name, bool is_read_only)
 {
 	struct store *s = mem_alloc(sizeof(*s));
 
@@ -51,6 +51,7 @@ struct store *store_new(struct fdcache *c, const struct metainfo *mi,
 	s->cache = c;
 	s->mi = mi;
 	s->dir = mem_strdup(dir);
+	s->name = name ? mem_strdup(name) : NULL;
 	s->is_read_only = is_read_only;
 	s->slots = mem_alloc_array((size_t)mi->num_files + 1,
 				   sizeof(struct fdfile *));
@@ -58,6 +59,18 @@ struct store *store_new(struct fdcache *c, const struct metainfo *mi,
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->sync_lock, NULL);
 	return s;
+}
+
+void store_rename(struct store *s, const char *name)
+{
+	char *old, *copy = mem_strdup(name);
+
+	pthread_mutex_lock(&s->lock);
+	CHECK(s->name);
+	old = s->name;
+	s->name = copy;
+	pthread_mutex_unlock(&s->lock);
+	free(old);
 }
 
 struct store *store_ref(struct store *s)
@@ -78,6 +91,7 @@ void store_unref(struct store *s)
 	free(s->slots);
 	free(s->marks);
 	free(s->dir);
+	free(s->name);
 	free(s);
 }
 
@@ -119,12 +133,20 @@ int store_problem(struct store *s, char *out, size_t size)
 
 /* --- opening --- */
 
-int store_path(const struct store *s, uint32_t file, char out[PATH_MAX])
+int store_path(struct store *s, uint32_t file, char out[PATH_MAX])
 {
 	const struct metainfo *mi = s->mi;
-	const char *path = mi->files[file].path;
-	int n = mi->is_multi ? snprintf(out, PATH_MAX, "%s/%s", mi->name, path)
-			     : snprintf(out, PATH_MAX, "%s", path);
+	const struct metainfo_file *f = &mi->files[file];
+	int n;
+
+	pthread_mutex_lock(&s->lock);
+	if (mi->is_multi)
+		n = snprintf(out, PATH_MAX, "%s/%s",
+			     s->name ? s->name : mi->name,
+			     s->name ? f->origpath : f->path);
+	else
+		n = snprintf(out, PATH_MAX, "%s", s->name ? s->name : f->path);
+	pthread_mutex_unlock(&s->lock);
 
 	return n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }

@@ -29,10 +29,13 @@
 struct store;
 
 /* Loop thread. MI is borrowed and outlives the store. DIR: the folder in which
- * MI->name lives or will live; made (0755) on first write. Touches no disk;
- * cannot fail. */
+ * MI->name lives or will live; made (0755) on first write. NAME: the content
+ * is called so instead, and files in it as the torrent says, safe or not (what
+ * we publish); NULL: as MI says. Touches no disk; cannot fail. */
 struct store *store_new(struct fdcache *c, const struct metainfo *mi,
-			const char *dir, bool is_read_only);
+			const char *dir, const char *name, bool is_read_only);
+/* Any thread: NAME is another one now. Only if it had one. */
+void store_rename(struct store *s, const char *name);
 struct store *store_ref(struct store *s); /* any thread */
 void store_unref(struct store *s);        /* any thread; the last one closes */
 

@@ -31,6 +31,7 @@ struct store {
 	pthread_mutex_t sync_lock; /* one store_sync at a time; never taken
 				    * while another lock is held */
 	pthread_mutex_t lock;      /* leaf; the rest is guarded by it */
+	char *name;                /* owned; NULL, for ever: mi's names */
 	int problem;               /* -errno, or 0 */
 	uint32_t problem_file;
 	const char *problem_what; /* static */
@@ -40,7 +41,7 @@ void store_note_problem(struct store *s, uint32_t file, int r,
 			const char *what);
 
 /* Path of FILE below DIR. 0 or -ENAMETOOLONG. */
-int store_path(const struct store *s, uint32_t file, char out[PATH_MAX]);
+int store_path(struct store *s, uint32_t file, char out[PATH_MAX]);
 
 /* The root, or a file opened as need be, held until fdcache_put. Worker. */
 int store_hold_root(struct store *s, bool make, struct fdfile **out);

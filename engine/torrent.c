@@ -125,7 +125,12 @@ void torrent_attach(struct torrent *t, struct metainfo *mi)
 	hex_encode(t->infohash.b, sizeof(t->infohash.b), hex);
 	dir = e->config.is_flat ? mem_strdup(e->config.data_dir)
 				: mem_printf("%s/%s", e->config.data_dir, hex);
-	t->store = store_new(e->fdcache, mi, dir, e->config.is_read_only);
+	if (t->place.dir)
+		t->store = store_new(e->fdcache, mi, t->place.dir,
+				     t->place.name, true);
+	else
+		t->store = store_new(e->fdcache, mi, dir, NULL,
+				     e->config.is_read_only);
 	free(dir);
 	t->picker = picker_new(&mi->layout, prng_u64(&e->prng));
 	t->blame = blame_new();
@@ -173,6 +178,11 @@ void torrent_start(struct torrent *t)
 		torrent_add_peer(t, &e->user_peers[i], ORIGIN_USER);
 	if (!t->mi)
 		start_sources(t);
+}
+
+bool torrent_is_read_only(const struct torrent *t)
+{
+	return t->engine->config.is_read_only || t->place.dir;
 }
 
 bool torrent_is_complete(const struct torrent *t)
@@ -260,6 +270,8 @@ void torrent_free(struct torrent *t)
 	free(t->urls);
 	free(t->tier_of);
 	free(t->magnet);
+	free(t->place.dir);
+	free(t->place.name);
 	free(t->name);
 	free(t);
 }

@@ -53,12 +53,13 @@ struct torrent {
 	bool delete_data; /* once no job is out */
 	bool is_waiting;  /* for one that leaves the same place on disk */
 
-	struct metainfo *mi;   /* owned; NULL before metadata */
-	struct store *store;   /* own reference */
-	struct picker *picker; /* owned */
-	struct blame *blame;   /* owned */
-	struct sched *sched;   /* owned */
-	struct bitfield have;  /* verified and written */
+	struct metainfo *mi;       /* owned; NULL before metadata */
+	struct store *store;       /* own reference */
+	struct engine_place place; /* owned; dir NULL: in data_dir */
+	struct picker *picker;     /* owned */
+	struct blame *blame;       /* owned */
+	struct sched *sched;       /* owned */
+	struct bitfield have;      /* verified and written */
 	enum fill_policy fill;
 	struct metaxfer *metaxfer; /* owned; before metadata */
 	int64_t adopt_id;          /* files of that torrent may be ours; or 0 */
@@ -112,6 +113,8 @@ void torrent_tick(struct torrent *t, int64_t now_ms);
 void torrent_add_url(struct torrent *t, const char *url, unsigned tier);
 void torrent_hurry(struct torrent *t); /* a reader waits: try everybody */
 void torrent_set_error(struct torrent *t, int r, const char *doing);
+/* Its bytes are never written by us. */
+bool torrent_is_read_only(const struct torrent *t);
 bool torrent_is_complete(const struct torrent *t);
 bool torrent_wants_anything(const struct torrent *t); /* fill or readers */
 void torrent_on_peer_closed(struct torrent *t, struct peer *p, bool was_good);

@@ -243,11 +243,12 @@ uint64_t torrent_present(const struct torrent *t, uint64_t off, uint64_t len)
 
 void torrent_set_fill(struct torrent *t, enum fill_policy fill)
 {
-	t->fill = fill;
+	/* What somebody changed is his: it is not fetched back. */
+	t->fill = t->place.dir ? FILL_NONE : fill;
 	if (!t->picker)
 		return;
 	picker_set_wanted(t->picker, 0, t->mi->layout.num_pieces,
-			  fill == FILL_TORRENT);
+			  t->fill == FILL_TORRENT);
 	list_foreach_safe(p, &t->peers, struct peer, node)
 		peer_update_interest(p);
 	torrent_fill_all(t);
@@ -327,6 +328,27 @@ void torrent_release(struct torrent *t)
 {
 	CHECK(t->jobs_out > 0);
 	t->jobs_out--;
+}
+
+void torrent_forget(struct torrent *t, uint64_t off, uint64_t len)
+{
+	const struct layout *l = &t->mi->layout;
+	uint32_t last;
+
+	if (!len || off >= l->total || t->is_closing)
+		return;
+	if (len > l->total - off)
+		len = l->total - off;
+	last = layout_piece_at(l, off + len - 1);
+	for (uint32_t i = layout_piece_at(l, off); i <= last; i++)
+		torrent_set_piece(t, i, false);
+}
+
+void torrent_rename_place(struct torrent *t, const char *name)
+{
+	free(t->place.name);
+	t->place.name = mem_strdup(name);
+	store_rename(t->store, name);
 }
 
 void torrent_distrust(struct torrent *t, uint64_t off, uint64_t len)

@@ -157,7 +157,7 @@ static int hash_pieces(struct check *c, const char *dir, unsigned threads,
 	};
 	int r;
 
-	c->store = store_new(cache, c->mi, dir, true);
+	c->store = store_new(cache, c->mi, dir, NULL, true);
 	progress_start(&c->progress, "checking", is_quiet);
 	r = piecehash_run(&job);
 	progress_end(&c->progress);

@@ -90,7 +90,7 @@ static inline void fixture_single(struct metainfo *mi, uint64_t length)
 
 static inline void fixture_open(struct fixture *f, bool is_read_only)
 {
-	f->store = store_new(f->cache, &f->mi, f->root, is_read_only);
+	f->store = store_new(f->cache, &f->mi, f->root, NULL, is_read_only);
 }
 
 static inline void fixture_reopen(struct fixture *f, bool is_read_only)
