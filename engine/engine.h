@@ -120,6 +120,8 @@ int engine_add_published(struct engine *e, struct metainfo *mi,
 			 struct engine_place *place,
 			 const struct store_stamp *stamps, struct torrent **out,
 			 void (*saved)(void *arg, int r), void *arg);
+/* The NAME of T's place, borrowed; NULL: its bytes are in data_dir. */
+const char *torrent_place(const struct torrent *t);
 /* The bytes of T, which has a place, are called NAME there from now on. */
 void torrent_rename_place(struct torrent *t, const char *name);
 /* Bytes [OFF, OFF + LEN) of T are about to be changed by somebody: from now on

@@ -238,6 +238,21 @@ int engine_add_metainfo(struct engine *e, struct metainfo *mi,
 	return add_metainfo(e, mi, NULL, NULL, out, saved, arg);
 }
 
+/* T is what lies in PLACE, and what it had lost has been hashed anew. */
+static void regain(struct torrent *t, const struct engine_place *place,
+		   const struct state_torrent *left)
+{
+	if (!t->mi || !t->place.name || strcmp(t->place.name, place->name))
+		return;
+	for (uint32_t i = 0; i < t->have.num_bits; i++) {
+		if (bitfield_has(&t->have, i))
+			continue;
+		torrent_set_piece(t, i, true);
+		torrent_tell_have(t, i);
+	}
+	put_row(t->engine, t, left, NULL, NULL);
+}
+
 int engine_add_published(struct engine *e, struct metainfo *mi,
 			 struct engine_place *place,
 			 const struct store_stamp *stamps, struct torrent **out,
@@ -253,6 +268,8 @@ int engine_add_published(struct engine *e, struct metainfo *mi,
 	left.have = have.bytes;
 	left.have_len = bitfield_size(&have);
 	r = add_metainfo(e, mi, place, &left, out, saved, arg);
+	if (r == -EEXIST)
+		regain(*out, place, &left);
 	bitfield_release(&have);
 	free(place->dir);
 	free(place->name);

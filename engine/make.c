@@ -14,9 +14,6 @@
 #include "engine/make_scan.h"
 #include "engine/safeurl.h"
 
-/* About as many pieces as keep a .torrent below 64 KiB. */
-#define PIECES_AIM 2048
-
 struct make {
 	const struct make_options *options; /* borrowed */
 	struct make_scan scan;
@@ -40,9 +37,11 @@ __attribute__((format(printf, 3, 4))) static int fail(struct make *m, int r,
 
 uint32_t make_piece_length(uint64_t total)
 {
-	uint32_t n = MAKE_PIECE_LENGTH_MIN;
+	uint32_t n = total < 64ull << 20   ? 256u << 10
+		     : total < 16ull << 30 ? 1u << 20
+					   : 4u << 20;
 
-	while (n < MAKE_PIECE_LENGTH_MAX && total / n > PIECES_AIM)
+	while (n < MAKE_PIECE_LENGTH_MAX && total / n >= LIMIT_PIECES)
 		n *= 2;
 	return n;
 }

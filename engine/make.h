@@ -56,5 +56,7 @@ struct make_options {
 int make_torrent(const char *src, const struct make_options *options,
 		 struct metainfo **out, char why[MAKE_WHY_SIZE]);
 
-/* The piece length for TOTAL bytes. */
+/* The piece length for TOTAL bytes: few wide classes, so that it seldom changes
+ * while a file grows, and small, so that a first byte is soon there: 256 KiB
+ * below 64 MiB, 1 MiB below 16 GiB, 4 MiB from there. */
 uint32_t make_piece_length(uint64_t total);

@@ -344,6 +344,11 @@ void torrent_forget(struct torrent *t, uint64_t off, uint64_t len)
 		torrent_set_piece(t, i, false);
 }
 
+const char *torrent_place(const struct torrent *t)
+{
+	return t->place.name;
+}
+
 void torrent_rename_place(struct torrent *t, const char *name)
 {
 	free(t->place.name);

@@ -12,6 +12,7 @@
  * PATH is below publish_dir, without a slash at either end; borrowed. */
 #pragma once
 
+#include <jansson.h>
 #include <sys/stat.h>
 
 #include "engine/base/buf.h"
@@ -19,10 +20,16 @@
 
 struct publish;
 
-/* Main thread, when the engine's torrents are loaded. Makes the folder if it
- * can. 0; -errno with a sentence in WHY. */
+/* Main thread, with loop, workers and state, before the engine. Makes the
+ * folder if it can. 0; -errno with a sentence in WHY. */
 int publish_open(struct session *s, struct publish **out,
 		 char why[SESSION_WHY_SIZE]);
+/* Main thread, when the torrents of the last run are loaded: looks at what is
+ * there. */
+void publish_start(struct publish *p);
+/* For engine_config.place. */
+bool publish_place(void *arg, const struct infohash *ih,
+		   struct engine_place *out);
 /* No torrent is made after this. */
 void publish_stop(struct publish *p);
 void publish_close(struct publish *p); /* main thread, after the workers */
@@ -55,6 +62,10 @@ void publish_on_removed(struct publish *p, const char *path);
  * file, folder or symlink now at TO. */
 void publish_on_renamed(struct publish *p, const char *from, const char *to,
 			bool is_exchange, const struct stat *st);
+
+/* A JSON array, an object for each entry. Owned by the caller. */
+
+json_t *publish_status(struct publish *p);
 
 /* ---- user.weirfs.* of what lies in publish/ ---- */
 

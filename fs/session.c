@@ -188,6 +188,8 @@ static int open_engine(struct session *s, char why[SESSION_WHY_SIZE])
 		.up_limit = o->up_limit,
 		.fill = o->fill,
 		.read_timeout_ms = o->read_timeout_ms,
+		.place = s->publish ? publish_place : NULL,
+		.place_arg = s->publish,
 	};
 
 	return engine_new(s->loop, s->workers, s->state, &c, &events, s,
@@ -301,6 +303,11 @@ int session_open(const struct opts *opts, const struct session_config *config,
 		if (r < 0)
 			goto fail;
 	}
+	if (config->publishes) {
+		r = publish_open(s, &s->publish, why);
+		if (r < 0)
+			goto fail;
+	}
 	s->http = http_new(s->loop, "weirfs/" WEIRFS_VERSION);
 	r = open_engine(s, why);
 	if (r < 0)
@@ -311,10 +318,8 @@ int session_open(const struct opts *opts, const struct session_config *config,
 	r = load(s, why);
 	if (r < 0)
 		goto fail;
-	if (config->publishes)
-		r = publish_open(s, &s->publish, why);
-	if (r < 0)
-		goto fail;
+	if (s->publish)
+		publish_start(s->publish);
 	log_info("port=%u state=%s data=%s", engine_port(s->engine),
 		 s->state ? opts->state_dir : "none", opts->data_dir);
 	*out = s;

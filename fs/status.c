@@ -9,6 +9,7 @@
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
 #include "fs/follow.h"
+#include "fs/publish.h"
 #include "fs/session_dht.h"
 
 json_t *status_text(const char *text)
@@ -187,6 +188,8 @@ json_t *status_library(struct session *s)
 		json_array_append_new(list, status_torrent(s, e));
 	json_object_set_new(o, "dht", status_dht(session_dht_node(s->dht)));
 	json_object_set_new(o, "torrents", list);
+	if (s->publish)
+		json_object_set_new(o, "publish", publish_status(s->publish));
 	free(control);
 	return o;
 }

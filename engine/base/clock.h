@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
-int64_t clock_now_ms(void); /* monotonic, milliseconds */
-int64_t clock_now_us(void); /* monotonic, microseconds */
-int64_t clock_wall_s(void); /* seconds since 1970, for people */
+int64_t clock_now_ms(void);  /* monotonic, milliseconds */
+int64_t clock_now_us(void);  /* monotonic, microseconds */
+int64_t clock_wall_s(void);  /* seconds since 1970, for people */
+int64_t clock_wall_ms(void); /* the same, as file systems stamp files */

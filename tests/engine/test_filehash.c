@@ -1,4 +1,5 @@
-/* The gathered hashes of a file, against the plain definition of both. */
+/* Goal: the gathered hashes of a file are those of its bytes, whatever order
+ * they came in and however it grew. */
 #include "engine/filehash.h"
 
 #include <errno.h>

@@ -149,7 +149,7 @@ static void test_folder__is_taken_in_the_order_of_names(void **state)
 		mi = make(&rig, NULL);
 		assert_string_equal(mi->name, "src");
 		assert_true(mi->is_multi && mi->has_v1 && !mi->has_v2);
-		assert_int_equal(mi->layout.piece_length, 16384);
+		assert_int_equal(mi->layout.piece_length, 256 << 10);
 		assert_files(mi, ".hidden|B|a|a-file|b/deep/y|b/x|b.txt");
 		check_hashes(&rig, mi);
 		metainfo_free(mi);
@@ -478,10 +478,12 @@ static void test_progress__can_give_up(void **state)
 
 static void test_piece_length__by_size(void **state)
 {
-	assert_int_equal(make_piece_length(1), 16384);
-	assert_int_equal(make_piece_length(16384ull * 2048), 16384);
-	assert_int_equal(make_piece_length(16384ull * 2050), 32768);
-	assert_int_equal(make_piece_length(4ull << 30), 2 << 20);
+	assert_int_equal(make_piece_length(1), 256 << 10);
+	assert_int_equal(make_piece_length((64ull << 20) - 1), 256 << 10);
+	assert_int_equal(make_piece_length(64ull << 20), 1 << 20);
+	assert_int_equal(make_piece_length((16ull << 30) - 1), 1 << 20);
+	assert_int_equal(make_piece_length(16ull << 30), 4 << 20);
+	assert_int_equal(make_piece_length(1ull << 43), 8 << 20);
 	assert_int_equal(make_piece_length(1ull << 44), 16 << 20);
 	assert_int_equal(make_piece_length(UINT64_MAX), 16 << 20);
 }

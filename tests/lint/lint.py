@@ -111,7 +111,8 @@ MAY_INCLUDE = {
     "tracker": ("tracker/", "dht/", "engine/base/"),
     "fs": ("fs/", "engine/base/", "engine/engine.h", "engine/metainfo.h",
            "engine/magnet.h", "engine/sched.h", "engine/state.h",
-           "engine/store.h"),
+           "engine/store.h", "engine/store_fs.h", "engine/filehash.h",
+           "engine/make.h", "engine/make_parts.h"),
 }
 # These plug everything together; follow.c speaks to the node that they made.
 MAY_ALSO = {

@@ -1,0 +1,167 @@
+/* The children of publish_dir, compared with the entries we have: at the start,
+ * and whenever inotify says that something is going on. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/base/limits.h"
+#include "engine/base/log.h"
+#include "engine/store_fs.h"
+#include "fs/publish_private.h"
+
+struct look {
+	struct job job;
+	struct publish *p;
+	char **names; /* owned */
+	size_t num, cap;
+	int r;
+};
+
+static void add_name(struct look *l, const char *name)
+{
+	if (l->num == l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 64;
+		l->names =
+			mem_realloc_array(l->names, l->cap, sizeof(*l->names));
+	}
+	l->names[l->num++] = mem_strdup(name);
+}
+
+static void look_run(struct job *job)
+{
+	struct look *l = container_of(job, struct look, job);
+	int fd = store_fs_open(l->p->root, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!d) {
+		l->r = fd < 0 ? fd : -errno;
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (l->num < LIMIT_FILES && (errno = 0, e = readdir(d))) {
+		if (!publish_is_left_out(e->d_name) &&
+		    !publish_is_temporary(e->d_name) &&
+		    (e->d_type == DT_REG || e->d_type == DT_DIR ||
+		     e->d_type == DT_UNKNOWN))
+			add_name(l, e->d_name);
+	}
+	if (errno)
+		l->r = -errno;
+	closedir(d);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* What the last run knew of a new entry. */
+static void remember(struct publish_entry *e)
+{
+	struct memory *m = memory_of(e->p, e->path);
+
+	if (!m)
+		return;
+	e->has_torrent = !m->is_withdrawn;
+	e->infohash = m->infohash;
+	memcpy(e->fingerprint, m->fingerprint, sizeof(e->fingerprint));
+	if (m->is_withdrawn)
+		publish_set_state(e, PUBLISH_WITHDRAWN);
+	else if (publish_torrent(e))
+		publish_set_state(e, PUBLISH_DONE);
+}
+
+static void see(struct publish *p, const char *name)
+{
+	struct publish_entry *e = publish_entry_of(p, name, false);
+
+	if (!e) {
+		e = publish_entry_of(p, name, true);
+		if (!e)
+			return;
+		remember(e);
+		e->delay_ms = p->s->opts->publish_delay_ms;
+		publish_look_at(e);
+	} else if (e->is_doubted || watch_is_blind(p->watch)) {
+		/* One whose clock runs is looked at when that is over. */
+		if (!e->seal && !timer_is_set(&e->timer))
+			publish_look_at(e);
+	}
+	e->is_doubted = false;
+}
+
+/* Entries whose name is not there any more, and torrents of the last run whose
+ * file is gone. */
+static void forget_absent(struct look *l)
+{
+	struct publish *p = l->p;
+
+	for (unsigned i = 0; i < PUBLISH_BUCKETS; i++) {
+		list_foreach_safe(e, &p->buckets[i], struct publish_entry,
+				  node) {
+			const char *path = e->path;
+
+			if (!bsearch(&path, l->names, l->num, sizeof(*l->names),
+				     by_name))
+				publish_look_at(e); /* ENOENT ends it */
+		}
+	}
+	list_foreach_safe(m, &p->memories, struct memory, node) {
+		struct torrent *t = NULL;
+
+		if (publish_entry_of(p, m->path, false))
+			continue;
+		if (!m->is_withdrawn)
+			t = engine_find(p->s->engine, &m->infohash);
+		if (t && torrent_place(t) &&
+		    !strcmp(torrent_place(t), m->path)) {
+			log_info("published %s is gone", m->path);
+			engine_remove(p->s->engine, t, false);
+		}
+		memory_drop(p, m->path);
+	}
+}
+
+static void look_done(struct job *job)
+{
+	struct look *l = container_of(job, struct look, job);
+	struct publish *p = l->p;
+
+	p->num_jobs--;
+	p->is_looking = false;
+	if (l->r < 0) {
+		log_warn("publish_dir: %s", strerror(-l->r));
+	} else if (!p->is_stopping) {
+		qsort(l->names, l->num, sizeof(*l->names), by_name);
+		for (size_t i = 0; i < l->num; i++)
+			see(p, l->names[i]);
+		forget_absent(l);
+	}
+	for (size_t i = 0; i < l->num; i++)
+		free(l->names[i]);
+	free(l->names);
+	free(l);
+	if (p->looks_again)
+		publish_look(p);
+}
+
+void publish_look(struct publish *p)
+{
+	struct look *l;
+
+	p->looks_again = p->is_looking;
+	if (p->is_looking || p->is_stopping)
+		return;
+	p->is_looking = true;
+	p->num_jobs++;
+	l = mem_alloc(sizeof(*l));
+	l->p = p;
+	l->job.run = look_run;
+	l->job.done = look_done;
+	worker_submit(p->s->workers, LANE_DISK, &l->job);
+}
