@@ -87,6 +87,7 @@ static void write_text(struct mount *m, const struct node *n, struct buf *out)
 	case INO_HASH_CONTENT:
 	case INO_HASH_DIR:
 	case INO_STATUS_DIR:
+	case INO_PUBLISH:
 		return;
 	}
 }

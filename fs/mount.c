@@ -24,6 +24,7 @@
 #include "fs/incoming.h"
 #include "fs/mount_private.h"
 #include "fs/prefetch.h"
+#include "fs/pub.h"
 #include "fs/read.h"
 
 #define REQUESTS_PER_TURN 32 /* then sockets and timers have their say */
@@ -105,6 +106,38 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *arg)
 }
 
 /* ---- requests ---- */
+
+#define SPARES_MAX 16 /* buffers of MOUNT_MAX_IO kept for the next writes */
+
+struct spare {
+	struct spare *next;
+};
+
+/* libfuse makes a new one when there is none. */
+uint8_t *mount_buffer_take(struct mount *m)
+{
+	uint8_t *bytes = m->in.mem;
+
+	m->in.mem = m->spares;
+	if (m->spares) {
+		m->spares = m->spares->next;
+		m->num_spares--;
+	}
+	return bytes;
+}
+
+void mount_buffer_put(struct mount *m, uint8_t *bytes)
+{
+	struct spare *s = (struct spare *)(void *)bytes;
+
+	if (m->num_spares >= SPARES_MAX) {
+		free(bytes);
+		return;
+	}
+	s->next = m->spares;
+	m->spares = s;
+	m->num_spares++;
+}
 
 static void on_init_done(struct mount *m);
 
@@ -302,6 +335,7 @@ int mount_open(struct session *s, const struct mount_config *c,
 	list_init(&m->incoming);
 	handles_init(&m->handles);
 	reads_init(m);
+	m->pub = c->single_id ? NULL : pub_new(m);
 	prefetch_init(m);
 	m->reply_buf = mem_alloc(MOUNT_MAX_IO);
 	session_listen(s, &m->listener);
@@ -341,7 +375,7 @@ static void finish_stop(struct mount *m)
 
 void mount_on_notes_out(struct mount *m)
 {
-	if (m->is_stopping)
+	if (m->is_stopping && !m->num_notes && pub_is_idle(m->pub))
 		finish_stop(m);
 }
 
@@ -354,7 +388,7 @@ void mount_stop(struct mount *m, void (*done)(void *arg), void *arg)
 	m->stopped_arg = arg;
 	reads_fail_all(m, -ESHUTDOWN);
 	prefetch_stop(m);
-	if (!m->num_notes)
+	if (pub_stop(m->pub) && !m->num_notes)
 		finish_stop(m);
 }
 
@@ -365,6 +399,11 @@ void mount_free(struct mount *m)
 	session_unlisten(&m->listener);
 	if (m->se)
 		fuse_session_destroy(m->se);
+	pub_free(m->pub);
+	for (struct spare *k; (k = m->spares);) {
+		m->spares = k->next;
+		free(k);
+	}
 	free(m->in.mem);
 	free(m->reply_buf);
 	free(m->point);

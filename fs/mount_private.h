@@ -20,6 +20,8 @@
 #define TIMEOUT_TREE    3600.0
 #define TIMEOUT_LIBRARY 1.0
 
+struct spare;
+
 struct mount {
 	struct session *s; /* borrowed */
 	struct fuse_session *se;
@@ -33,6 +35,9 @@ struct mount {
 	gid_t gid;
 	uint64_t init_flags; /* what the kernel offered in INIT */
 	uint64_t init_unique;
+	struct pub *pub;      /* publish/; NULL: there is none */
+	struct spare *spares; /* buffers like in.mem, to be used again */
+	unsigned num_spares;
 	uint8_t *reply_buf; /* MOUNT_MAX_IO bytes, for reads answered now */
 	struct handles handles;
 
@@ -72,7 +77,12 @@ static inline struct mount *mount_of(fuse_req_t req)
 
 /* The user who mounted, whom uid= names, or root: may add and remove. */
 bool mount_is_owner(const struct mount *m, fuse_req_t req);
-/* The last notification is out: goes on with mount_stop. */
+/* The buffer that the request in hand lies in, taken over by its operation; the
+ * session gets another one. Put back when it is done with. */
+uint8_t *mount_buffer_take(struct mount *m);
+void mount_buffer_put(struct mount *m, uint8_t *bytes);
+/* The last notification is out, or the last job of publish/: goes on with
+ * mount_stop. */
 void mount_on_notes_out(struct mount *m);
 
 /* notify.c: tells the kernel, on LANE_NOTIFY, that a name is no more what it

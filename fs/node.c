@@ -22,6 +22,7 @@
 #include "engine/base/mem.h"
 #include "fs/incoming.h"
 #include "fs/mount_private.h"
+#include "fs/pub.h"
 
 /* Names that never change, and the folder each stands in. */
 static const struct fixed_name {
@@ -35,6 +36,8 @@ static const struct fixed_name {
 	{ "status.json", INO_WEIRFS, INO_LIBRARY_JSON },
 	{ "metrics", INO_WEIRFS, INO_METRICS },
 };
+
+#define NAME_PUBLISH "publish"
 
 static const struct status_name {
 	const char *name;
@@ -63,6 +66,7 @@ bool node_is_dir(const struct node *n)
 		return tree_is_dir(n->tree, n->index);
 	case INO_HASH_DIR:
 	case INO_STATUS_DIR:
+	case INO_PUBLISH: /* none but its root is seen here */
 		return true;
 	case INO_TORRENT_FILE:
 	case INO_MAGNET_FILE:
@@ -93,6 +97,8 @@ static int fill(struct mount *m, struct node *n)
 			       : -ESTALE;
 	case INO_INCOMING:
 		return incoming_by_serial(m, n->id) ? 0 : -ESTALE;
+	case INO_PUBLISH:
+		return m->pub && n->ino == PUB_ROOT_INO ? 0 : -ESTALE;
 	case INO_CONTENT:
 	case INO_HASH_CONTENT:
 	case INO_TORRENT_FILE:
@@ -159,6 +165,8 @@ uint64_t node_parent(const struct mount *m, const struct node *n)
 	case INO_MAGNET_FILE:
 	case INO_INCOMING:
 		return INO_TORRENTS;
+	case INO_PUBLISH:
+		return INO_ROOT;
 	}
 	return INO_ROOT;
 }
@@ -169,6 +177,8 @@ static int root_child(struct mount *m, const char *name, struct node *out)
 {
 	struct entry *e;
 
+	if (m->pub && !strcmp(name, NAME_PUBLISH))
+		return make(m, INO_PUBLISH, 0, 1, out);
 	if (!m->single_id)
 		return -ENOENT;
 	e = library_by_id(m->s->library, m->single_id);
@@ -349,6 +359,19 @@ static int list_fixed_names(struct mount *m, uint32_t dir, uint64_t at,
 	return -ENOENT;
 }
 
+/* publish/ comes last in the root. */
+static int list_root(struct mount *m, uint64_t at, struct node *out,
+		     char name[NODE_NAME_SIZE])
+{
+	int r = list_fixed_names(m, INO_ROOT, at, out, name);
+
+	if (!r || !m->pub ||
+	    (at && list_fixed_names(m, INO_ROOT, at - 1, out, name) < 0))
+		return r;
+	put_name(name, NAME_PUBLISH, strlen(NAME_PUBLISH), "");
+	return make(m, INO_PUBLISH, 0, 1, out);
+}
+
 static int list_single(struct mount *m, uint64_t at, struct node *out,
 		       char name[NODE_NAME_SIZE])
 {
@@ -371,7 +394,7 @@ static int list_fixed(struct mount *m, uint32_t dir, uint64_t at,
 	switch ((enum ino_fixed)dir) {
 	case INO_ROOT:
 		return m->single_id ? list_single(m, at, out, name)
-				    : list_fixed_names(m, dir, at, out, name);
+				    : list_root(m, at, out, name);
 	case INO_FILES:
 		return list_entries(m, INO_CONTENT, at, out, name, next);
 	case INO_BY_HASH:
@@ -435,7 +458,7 @@ static nlink_t count_folders(struct mount *m, uint32_t index)
 	if (index == INO_BY_HASH || index == INO_WEIRFS)
 		return n;
 	if (index == INO_ROOT && !m->single_id)
-		return 4;
+		return m->pub ? 5 : 4;
 	if (index != INO_FILES && index != INO_ROOT)
 		return 0;
 	for (size_t i = 0; (e = library_at(m->s->library, i)); i++) {
@@ -532,6 +555,10 @@ void node_attr(struct mount *m, const struct node *n, struct stat *st)
 	st->st_uid = m->uid;
 	st->st_gid = m->gid;
 	st->st_blksize = MOUNT_MAX_IO / 8;
+	if (n->kind == INO_PUBLISH) {
+		pub_root_attr(m->pub, st);
+		return;
+	}
 	if (node_is_content(n)) {
 		content_attr(n, st);
 	} else if (!node_is_dir(n)) {

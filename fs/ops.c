@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "fs/pub.h"
 
 bool mount_is_owner(const struct mount *m, fuse_req_t req)
 {
@@ -35,7 +36,7 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
 		~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
 			    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_WRITEBACK_CACHE |
 			    FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_POSIX_LOCKS |
-			    FUSE_CAP_FLOCK_LOCKS);
+			    FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_HANDLE_KILLPRIV);
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 	want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
 #endif
@@ -43,20 +44,28 @@ static void op_init(void *arg, struct fuse_conn_info *conn)
 		  conn->capable, conn->want);
 }
 
-/* Inode numbers mean the same for ever: there is nothing to forget. */
+/* Inode numbers mean the same for ever: there is nothing to forget, but in
+ * publish/, where names come and go. */
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
+	if (pub_has(ino))
+		pub_forget_ino(mount_of(req), ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count,
 			    struct fuse_forget_data *forgets)
 {
+	for (size_t i = 0; i < count; i++) {
+		if (pub_has(forgets[i].ino))
+			pub_forget_ino(mount_of(req), forgets[i].ino,
+				       forgets[i].nlookup);
+	}
 	fuse_reply_none(req);
 }
 
 /* Left out on purpose: lseek (missing ranges must never look like holes), the
- * locks (the kernel's own do), ioctl, poll, copy_file_range. */
+ * locks (the kernel's own do), ioctl, poll. */
 const struct fuse_lowlevel_ops ops_table = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -84,6 +93,10 @@ const struct fuse_lowlevel_ops ops_table = {
 	.unlink = op_unlink,
 	.rmdir = op_rmdir,
 	.rename = op_rename,
+	.releasedir = op_releasedir,
+	.fsyncdir = op_fsyncdir,
+	.fallocate = op_fallocate,
+	.copy_file_range = pub_copy_file_range,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
 	.setxattr = op_setxattr,

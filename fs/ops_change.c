@@ -9,6 +9,7 @@
 
 #include "engine/base/log.h"
 #include "fs/incoming.h"
+#include "fs/pub.h"
 
 /* 0 if REQ may change names in PARENT, and that is torrents/. */
 static int may_change(fuse_req_t req, fuse_ino_t parent)
@@ -64,6 +65,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct node n;
 	int r = make_incoming(req, parent, name, &n);
 
+	if (pub_has(parent)) {
+		pub_create(req, parent, name, mode, fi);
+		return;
+	}
 	if (r) {
 		fuse_reply_err(req, r);
 		return;
@@ -88,6 +93,10 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct node n;
 	int r = S_ISREG(mode) ? make_incoming(req, parent, name, &n) : EPERM;
 
+	if (pub_has(parent)) {
+		pub_mknod(req, parent, name, mode, rdev);
+		return;
+	}
 	if (r)
 		fuse_reply_err(req, r);
 	else
@@ -96,23 +105,39 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	if (pub_has(parent)) {
+		pub_mkdir(req, parent, name, mode);
+		return;
+	}
 	refuse(req, parent);
 }
 
 void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 		const char *name)
 {
+	if (pub_has(parent)) {
+		pub_symlink(req, target, parent, name);
+		return;
+	}
 	refuse(req, parent);
 }
 
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
 	     const char *name)
 {
+	if (pub_has(parent)) { /* pub_names.c says why */
+		fuse_reply_err(req, EPERM);
+		return;
+	}
 	refuse(req, parent);
 }
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	if (pub_has(parent)) {
+		pub_rmdir(req, parent, name);
+		return;
+	}
 	refuse(req, parent);
 }
 
@@ -142,6 +167,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct stat st;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_setattr(req, ino, attr, to_set, fi);
+		return;
+	}
 	if (!r && !mount_is_owner(m, req))
 		r = -EACCES;
 	if (!r)
@@ -172,6 +201,10 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct node dir, n;
 	int r = may_change(req, parent);
 
+	if (pub_has(parent)) {
+		pub_unlink(req, parent, name);
+		return;
+	}
 	if (!r)
 		r = -node_get(m, parent, &dir);
 	if (!r)
@@ -214,6 +247,10 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct node dir, n;
 	int r = may_change(req, parent);
 
+	if (pub_has(parent) || pub_has(to_parent)) {
+		pub_rename(req, parent, name, to_parent, to_name, flags);
+		return;
+	}
 	if (!r)
 		r = may_change(req, to_parent);
 	if (!r && strlen(to_name) > 255)

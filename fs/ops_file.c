@@ -11,6 +11,7 @@
 
 #include "fs/incoming.h"
 #include "fs/prefetch.h"
+#include "fs/pub.h"
 #include "fs/read.h"
 
 static int open_for_writing(fuse_req_t req, const struct node *n,
@@ -81,6 +82,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct node n;
 	int r = -node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_open(req, ino, fi);
+		return;
+	}
 	if (!r && node_is_dir(&n))
 		r = EISDIR;
 	if (!r && node_file(&n) && node_file(&n)->symlink)
@@ -113,6 +118,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	struct handle *h = handle_get(mount_of(req), ino, fi->fh);
 
+	if (pub_has(ino)) {
+		pub_read(req, ino, size, off, fi);
+		return;
+	}
 	if (!h || off < 0) {
 		fuse_reply_err(req, h ? EINVAL : ESTALE);
 		return;
@@ -136,6 +145,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len,
 	struct handle *h = handle_find(mount_of(req), fi->fh);
 	int r = -ESTALE;
 
+	if (pub_has(ino)) {
+		pub_write(req, ino, bytes, len, off, fi);
+		return;
+	}
 	if (h && h->incoming && off >= 0)
 		r = incoming_write(h->incoming,
 				   fi->flags & O_APPEND ? h->incoming->data.len
@@ -162,6 +175,10 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct mount *m = mount_of(req);
 	struct handle *h = handle_find(m, fi->fh);
 
+	if (pub_has(ino)) {
+		pub_release(req, ino, fi);
+		return;
+	}
 	if (h)
 		handle_free(m, h);
 	fuse_reply_err(req, 0);
@@ -170,5 +187,18 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 	      struct fuse_file_info *fi)
 {
+	if (pub_has(ino)) {
+		pub_fsync(req, ino, datasync, fi);
+		return;
+	}
 	fuse_reply_err(req, 0); /* close() says when a torrent is durable */
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+		  off_t len, struct fuse_file_info *fi)
+{
+	if (pub_has(ino))
+		pub_fallocate(req, ino, mode, off, len, fi);
+	else
+		fuse_reply_err(req, EOPNOTSUPP);
 }

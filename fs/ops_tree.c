@@ -10,6 +10,7 @@
 
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
+#include "fs/pub.h"
 
 static void fill_entry(struct mount *m, const struct node *n,
 		       struct fuse_entry_param *e)
@@ -57,6 +58,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct node dir, n;
 	int r = node_get(m, parent, &dir);
 
+	if (pub_has(parent)) {
+		pub_lookup(req, parent, name);
+		return;
+	}
 	if (!r)
 		r = node_child(m, &dir, name, &n);
 	if (r == -ENOENT)
@@ -79,6 +84,10 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_getattr(req, ino);
+		return;
+	}
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -96,6 +105,10 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct node n;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_readlink(req, ino);
+		return;
+	}
 	if (!r)
 		f = node_file(&n);
 	if (f && f->symlink)
@@ -113,6 +126,10 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	struct stat st;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_access(req, ino, mask);
+		return;
+	}
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -134,6 +151,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct node n;
 	int r = node_get(mount_of(req), ino, &n);
 
+	if (pub_has(ino)) {
+		pub_opendir(req, ino, fi);
+		return;
+	}
 	if (r < 0 || !node_is_dir(&n)) {
 		fuse_reply_err(req, r < 0 ? -r : ENOTDIR);
 		return;
@@ -227,13 +248,38 @@ static void reply_listing(fuse_req_t req, fuse_ino_t ino, size_t size,
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		struct fuse_file_info *fi)
 {
+	if (pub_has(ino)) {
+		pub_readdir(req, ino, size, off, fi, false);
+		return;
+	}
 	reply_listing(req, ino, size, off, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
+	if (pub_has(ino)) {
+		pub_readdir(req, ino, size, off, fi, true);
+		return;
+	}
 	reply_listing(req, ino, size, off, true);
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	if (pub_has(ino))
+		pub_releasedir(req, ino, fi);
+	else
+		fuse_reply_err(req, 0);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+		 struct fuse_file_info *fi)
+{
+	if (pub_has(ino))
+		pub_fsyncdir(req, ino, datasync, fi);
+	else
+		fuse_reply_err(req, 0);
 }
 
 /* ---- statfs ---- */
@@ -270,8 +316,13 @@ static void statfs_done(struct job *job)
 void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *m = mount_of(req);
-	struct statfs_job *s = mem_alloc(sizeof(*s));
+	struct statfs_job *s;
 
+	if (pub_has(ino)) {
+		pub_statfs(req, ino);
+		return;
+	}
+	s = mem_alloc(sizeof(*s));
 	s->req = req;
 	s->dir = m->s->opts->data_dir;
 	s->job.run = statfs_run;

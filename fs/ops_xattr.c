@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 
 #include "fs/prefetch.h"
+#include "fs/pub.h"
 #include "fs/status.h"
 
 #define XATTR_PREFIX "user.weirfs."
@@ -222,6 +223,10 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	struct buf b;
 	int r;
 
+	if (pub_has(ino)) {
+		pub_getxattr(req, ino, name, size);
+		return;
+	}
 	if (!x) {
 		fuse_reply_err(req, ENODATA);
 		return;
@@ -244,6 +249,10 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	struct node n;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_listxattr(req, ino, size);
+		return;
+	}
 	if (r < 0) {
 		fuse_reply_err(req, -r);
 		return;
@@ -273,6 +282,10 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	struct node n;
 	int r = node_get(m, ino, &n);
 
+	if (pub_has(ino)) {
+		pub_setxattr(req, ino, name, value, size, flags);
+		return;
+	}
 	if (!r && (!x || !x->set))
 		r = x ? -EPERM : -ENOTSUP;
 	else if (!r && !mount_is_owner(m, req))
@@ -289,5 +302,9 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	if (pub_has(ino)) {
+		pub_removexattr(req, ino, name);
+		return;
+	}
 	fuse_reply_err(req, find_xattr(name) ? EPERM : ENODATA);
 }

@@ -137,7 +137,8 @@ static void look_done(struct job *job)
 	if (l->r < 0) {
 		log_warn("publish_dir: %s", strerror(-l->r));
 	} else if (!p->is_stopping) {
-		qsort(l->names, l->num, sizeof(*l->names), by_name);
+		if (l->num)
+			qsort(l->names, l->num, sizeof(*l->names), by_name);
 		for (size_t i = 0; i < l->num; i++)
 			see(p, l->names[i]);
 		forget_absent(l);

@@ -384,7 +384,9 @@ int publish_scan(int root, const char *path, struct publish_scan *s)
 		r = find_options(s, root, path);
 	if (r < 0)
 		return fail(s, r, path);
-	qsort(s->items, s->num_items, sizeof(*s->items), publish_item_cmp);
+	if (s->num_items)
+		qsort(s->items, s->num_items, sizeof(*s->items),
+		      publish_item_cmp);
 	take_fingerprint(s);
 	return 0;
 }

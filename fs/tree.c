@@ -26,7 +26,8 @@ bool ino_split(uint64_t ino, enum ino_kind *kind, int64_t *id, uint32_t *node)
 	*kind = (enum ino_kind)k;
 	*id = (int64_t)(ino >> INO_NODE_BITS & (uint64_t)INO_ID_MAX);
 	*node = (uint32_t)(ino & ((1u << INO_NODE_BITS) - 1));
-	return k < INO_KIND_COUNT && ino != 0 && (k == INO_FIXED) == !*id;
+	return k < INO_KIND_COUNT && ino != 0 &&
+	       (k == INO_PUBLISH || (k == INO_FIXED) == !*id);
 }
 
 /* ---- building ---- */

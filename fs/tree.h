@@ -23,8 +23,10 @@ enum ino_kind {
 	INO_PEERS_JSON,
 	INO_PIECES_SVG,
 	INO_INCOMING, /* being written into torrents/; id: a serial number */
+	INO_PUBLISH,  /* publish/ and below; id and node: of the backing inode,
+		       * pub_node.h */
 };
-#define INO_KIND_COUNT 11
+#define INO_KIND_COUNT 12
 
 enum ino_fixed {
 	INO_ROOT = 1, /* what the kernel calls FUSE_ROOT_ID */
