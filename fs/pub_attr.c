@@ -367,7 +367,9 @@ static void xattr_run(struct pub_job *j)
 	ssize_t n = 0;
 
 	if (fd < 0) {
-		j->r = fd == -EPERM && j->to_set < 2 ? -ENODATA : fd;
+		j->r = fd;
+		if (fd == -EPERM && j->to_set < 2) /* a symlink has none */
+			j->r = j->to_set ? 0 : -ENODATA;
 		return;
 	}
 	if (j->to_set < 2 && j->len)

@@ -37,9 +37,7 @@ static struct pub_job *job_on_handle(fuse_req_t req, fuse_ino_t ino,
 
 static void open_run(struct pub_job *j)
 {
-	j->new_fd = pub_open_node(
-		j, (j->flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_DIRECT)) |
-			   O_NOFOLLOW | O_NONBLOCK);
+	j->new_fd = pub_open_node(j, pub_open_flags(j->flags));
 	if (j->new_fd < 0)
 		j->r = j->new_fd;
 	else if (fstat(j->new_fd, &j->st) < 0)
@@ -216,9 +214,6 @@ static void write_done(struct pub_job *j)
 	if (j->r < 0) {
 		pub_reply_err(j);
 	} else {
-		/* O_APPEND of the backing file has the last word. */
-		if (j->flags & O_APPEND)
-			j->off = j->st.st_size - (off_t)j->len;
 		on_changed(j, (uint64_t)j->off, j->len);
 		fuse_reply_write(j->req, j->len);
 	}
@@ -237,17 +232,9 @@ void pub_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t len,
 	j->bytes = mount_buffer_take(j->p->m);
 	j->len = len;
 	j->off = off;
-	j->flags = fcntl(j->handle->fd, F_GETFL);
 	j->run = write_run;
 	j->done = write_done;
-	if (j->flags & O_APPEND)
-		before_change(j,
-			      j->node->seen.size > 0
-				      ? (uint64_t)j->node->seen.size
-				      : 0,
-			      UINT64_MAX);
-	else
-		before_change(j, (uint64_t)off, len);
+	before_change(j, (uint64_t)off, len);
 	pub_job_submit(j, false);
 }
 

@@ -312,6 +312,12 @@ int pub_open_node(struct pub_job *j, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+int pub_open_flags(int flags)
+{
+	return (flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_DIRECT | O_APPEND)) |
+	       O_NOFOLLOW | O_NONBLOCK;
+}
+
 /* ---- handles ---- */
 
 struct pub_handle *pub_handle_new(struct pub_node *n, struct pub *p, int fd)

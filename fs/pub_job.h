@@ -96,6 +96,10 @@ int pub_open_folder(struct pub_job *j, bool other);
 /* The node itself, opened. */
 int pub_open_node(struct pub_job *j, int flags);
 
+/* What of FLAGS goes to the backing file. O_APPEND does not: the kernel says
+ * where, and pages that a mapping changed come through any handle. */
+int pub_open_flags(int flags);
+
 struct pub_handle *pub_handle_new(struct pub_node *n, struct pub *p, int fd);
 struct pub_handle *pub_handle_find(struct pub *p, uint64_t fh);
 void pub_handle_unref(struct pub *p, struct pub_handle *h);

@@ -179,8 +179,7 @@ void pub_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 static void create_run(struct pub_job *j)
 {
 	int dir = pub_open_folder(j, false);
-	int flags = (j->flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_DIRECT)) |
-		    O_NOFOLLOW | O_CLOEXEC;
+	int flags = pub_open_flags(j->flags) | O_CLOEXEC;
 
 	if (dir < 0) {
 		j->r = dir;
