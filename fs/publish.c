@@ -329,6 +329,8 @@ void publish_before_change(struct publish *p, const char *path, uint64_t off,
 		filehash_forget(&f->hash, off, len);
 		f->stamp.size = -1;
 	}
+	/* Also if the change then fails: what is there has to be looked at. */
+	publish_settle(e, false);
 }
 
 /* A writer that goes on where it stopped has left whole pieces behind: they

@@ -109,10 +109,12 @@ static void end(struct seal *s, enum publish_state state)
 static void fail(struct seal *s, int r, const char *why)
 {
 	struct publish_entry *e = s->entry;
+	char text[sizeof(e->error)]; /* WHY may be S's own */
 
-	log_warn("publish %s: %s", e->path, *why ? why : strerror(-r));
+	snprintf(text, sizeof(text), "%s", *why ? why : strerror(-r));
+	log_warn("publish %s: %s", e->path, text);
 	end(s, PUBLISH_FAILED);
-	snprintf(e->error, sizeof(e->error), "%s", *why ? why : strerror(-r));
+	memcpy(e->error, text, sizeof(text));
 }
 
 /* ---- look ---- */
