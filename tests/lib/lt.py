@@ -7,13 +7,17 @@
     lt.py deadline TORRENT DATA PORT HOST:PORT
                                           lines "OFFSET LENGTH" in, bytes out
     lt.py node PORT HOST:PORT             a DHT node; lines in, lines out:
-                                          put TEXT | get TARGET
+                                          put TEXT | get TARGET | mput SEED
+                                          TEXT [SALT] | mget KEY [SALT] (hex
+                                          seed and key)
     lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
 
 LT_LISTEN names another address than the tests' first one; LT_DHT a DHT node to
 begin with, without it there is no DHT.
 """
+import hashlib
 import os
+import subprocess
 import sys
 import time
 
@@ -91,6 +95,29 @@ def node(s):
             a = alert_of(s, lt.dht_immutable_item_alert)
             v = a and a.item["value"]
             print(v.decode() if isinstance(v, bytes) else v, flush=True)
+        elif verb in ("mput", "mget"):
+            print(mutable(s, verb, bytes.fromhex(rest[0]), *rest[1:]),
+                  flush=True)
+
+
+def mutable(s, verb, key, *rest):
+    """KEY: of mput the seed, of which libtorrent wants what SHA-512 makes."""
+    if verb == "mput":
+        h = bytearray(hashlib.sha512(key).digest())
+        h[0] &= 248
+        h[31] = h[31] & 63 | 64
+        pub = subprocess.run(
+            ["openssl", "pkey", "-inform", "DER", "-pubout", "-outform",
+             "DER"], input=bytes.fromhex("302e020100300506032b657004220420")
+            + key, stdout=subprocess.PIPE, check=True).stdout[-32:]
+        text, salt = (*rest, "")[:2]
+        s.dht_put_mutable_item(bytes(h), pub, text, salt)
+        a = alert_of(s, lt.dht_put_alert)
+        return f"{pub.hex()} {a and a.seq}"
+    s.dht_get_mutable_item(key, (*rest, "")[0])
+    a = alert_of(s, lt.dht_mutable_item_alert)
+    v = a and a.item["value"]
+    return f"{v.decode() if isinstance(v, bytes) else v} {a and a.seq}"
 
 
 def deadline(s, h):
