@@ -347,6 +347,13 @@ static void on_first(void *arg, struct kad_call *call, enum kad_event event,
 		kad_refresh(k, k->now_ms);
 }
 
+/* What others say must not make us write to this machine or its LAN. */
+static bool may_ask(const struct dht *d, const struct addr *addr)
+{
+	return d->family[dht_index(addr->family)].is_on &&
+	       (d->o.allow_local || !addr_is_local(addr));
+}
+
 static void ask_first(struct dht *d, const struct addr *addr)
 {
 	struct dht_family *f = &d->family[dht_index(addr->family)];
@@ -370,12 +377,23 @@ void dht_suggest(struct dht *d, const struct addr *addr)
 	struct dht_family *f = &d->family[dht_index(addr->family)];
 
 	/* Peers name nodes by the hundred; who has enough asks none of them. */
-	if (!f->is_on || !kad_table_is_short(&f->kad.table) ||
+	if (!may_ask(d, addr) || !kad_table_is_short(&f->kad.table) ||
 	    f->kad.rpc.num_calls > LIMIT_KAD_IN_FLIGHT)
 		return;
 	d->now_ms = d->io.now(d->io.arg);
 	ask_first(d, addr);
 	dht_wake(d);
+}
+
+bool dht_is_short(const struct dht *d)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const struct dht_family *f = &d->family[i];
+
+		if (f->is_on && kad_table_is_short(&f->kad.table))
+			return true;
+	}
+	return false;
 }
 
 const struct kad_id *dht_id(const struct dht *d, int family)

@@ -58,12 +58,14 @@ int64_t dht_next_ms(struct dht *d); /* of io->now */
 
 /* Nodes to start from, their ids unknown. */
 void dht_bootstrap(struct dht *d, const struct addr *addrs, size_t n);
-/* Somebody says that a node is there (BEP 5 "port", "nodes" of a torrent). */
+/* Somebody says that a node is there (BEP 5 "port", "nodes" of a torrent). It
+ * is asked if the table is short, and the address not local or such allowed. */
 void dht_suggest(struct dht *d, const struct addr *addr);
 /* Appends our ids and the good nodes; dht_load takes it into a new node.
  * Returns 0, or -EBADMSG with nothing loaded. */
 void dht_save(const struct dht *d, struct buf *out);
 int dht_load(struct dht *d, const uint8_t *bytes, size_t len);
+bool dht_is_short(const struct dht *d); /* a family has few good nodes */
 const struct kad_id *dht_id(const struct dht *d, int family);
 
 struct dht_stats {

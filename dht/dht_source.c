@@ -2,13 +2,22 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 #include "engine/base/list.h"
 #include "engine/base/random.h"
+#include "engine/base/resolve.h"
 
-#define QUEUE_MS 500 /* until a torrent asks again for its turn */
+#define QUEUE_MS      500 /* until a torrent asks again for its turn */
+#define ADDRS_OF_NAME 4   /* that are asked */
+#define HOST_MAX      256
+
+struct named_node {
+	char host[HOST_MAX];
+	uint16_t port;
+};
 
 struct dht_source {
 	struct peersource source;
@@ -16,6 +25,10 @@ struct dht_source {
 	struct dht *dht;   /* borrowed */
 	struct dht_source_options options;
 	unsigned num_running, num_jobs;
+	/* Names of nodes that torrents gave, looked up one by one. */
+	struct named_node *names; /* owned; LIMIT_DHT_NODES, or NULL */
+	unsigned num_names;
+	struct resolve *resolve; /* NULL: none is under way */
 };
 
 struct peersource_job {
@@ -74,6 +87,71 @@ static void on_done(void *arg, const struct dht_result *r)
 		j->face->on_round_done(j->face); /* may stop the job */
 }
 
+/* --- nodes that torrents name --- */
+
+static void next_name(struct dht_source *s);
+
+static void on_resolved(void *arg, int r, const struct addr *addrs, size_t n,
+			const char *why)
+{
+	struct dht_source *s = arg;
+
+	s->resolve = NULL;
+	for (size_t i = 0; !r && i < n && i < ADDRS_OF_NAME; i++)
+		dht_suggest(s->dht, &addrs[i]);
+	next_name(s);
+}
+
+static void next_name(struct dht_source *s)
+{
+	struct named_node n;
+
+	if (s->resolve || !s->num_names)
+		return;
+	n = s->names[--s->num_names];
+	s->resolve = resolve_start(s->loop, s->options.workers, n.host, n.port,
+				   on_resolved, s);
+}
+
+/* A name that finds no room comes again with its torrent's next round. */
+static void add_name(struct dht_source *s, const struct named_node *n)
+{
+	if (!s->options.workers || s->num_names == LIMIT_DHT_NODES)
+		return;
+	for (unsigned i = 0; i < s->num_names; i++) {
+		if (s->names[i].port == n->port &&
+		    !strcmp(s->names[i].host, n->host))
+			return;
+	}
+	if (!s->names)
+		s->names = mem_alloc_array(LIMIT_DHT_NODES, sizeof(*s->names));
+	s->names[s->num_names++] = *n;
+	next_name(s);
+}
+
+/* Asked in each round for as long as there are few others. */
+static void hint_nodes(struct peersource_job *j)
+{
+	struct dht_source *s = j->source;
+	const struct swarm_face *face = j->face;
+
+	if (!dht_is_short(s->dht))
+		return;
+	for (size_t i = 0; i < face->num_nodes && i < LIMIT_DHT_NODES; i++) {
+		struct named_node n = { .port = 0 };
+		struct addr a;
+
+		if (addr_split(face->nodes[i], n.host, sizeof(n.host), &n.port))
+			continue;
+		if (!addr_parse(n.host, n.port, &a))
+			dht_suggest(s->dht, &a);
+		else
+			add_name(s, &n);
+	}
+}
+
+/* --- rounds --- */
+
 static void announce(struct peersource_job *j)
 {
 	struct dht_source *s = j->source;
@@ -91,6 +169,7 @@ static void announce(struct peersource_job *j)
 	j->face->stats(j->face, &stats);
 	spec.is_seed = stats.left == 0;
 	spec.no_seeds = stats.left == 0 || stats.is_partial_seed;
+	hint_nodes(j);
 	j->op = dht_get_peers(s->dht, &spec);
 	if (j->op)
 		s->num_running++;
@@ -208,6 +287,8 @@ void dht_source_free(struct dht_source *s)
 	if (!s)
 		return;
 	CHECK(!s->num_jobs);
+	resolve_cancel(s->resolve);
+	free(s->names);
 	free(s);
 }
 

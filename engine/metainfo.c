@@ -343,6 +343,7 @@ static void parse_outside(struct metainfo_parser *p)
 	if (!has_tracker_of_use(mi))
 		add_tracker_node(mi, bnode_get(p->root, "announce"), 0);
 	parse_url_list(mi, bnode_get(p->root, "url-list"));
+	metainfo_nodes_parse(p);
 	mi->comment = text_of(p->root, "comment");
 	mi->created_by = text_of(p->root, "created by");
 	if (!bnode_get_int(p->root, "creation date", &mi->creation_date) ||
@@ -467,7 +468,10 @@ void metainfo_free(struct metainfo *mi)
 		free(mi->webseeds[i]);
 	free(mi->trackers);
 	free(mi->tier_of);
+	for (size_t i = 0; i < mi->num_nodes; i++)
+		free(mi->nodes[i]);
 	free(mi->webseeds);
+	free(mi->nodes);
 	free(mi->name);
 	free(mi->origname);
 	free(mi->comment);

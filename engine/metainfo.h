@@ -63,6 +63,8 @@ struct metainfo {
 	size_t num_trackers;
 	char **webseeds; /* owned */
 	size_t num_webseeds;
+	char **nodes; /* owned; of the DHT, "host:port", "[v6]:port" (BEP 5) */
+	size_t num_nodes;
 	char *comment, *created_by; /* owned, or NULL; foreign text */
 	int64_t creation_date;      /* 0: none */
 
@@ -85,7 +87,7 @@ int metainfo_parse(const uint8_t *bytes, size_t len, struct metainfo **out,
 		   char why[METAINFO_WHY_SIZE]);
 
 /* The same for an info dict alone (BEP 9), of which LEN is the exact length.
- * Trackers and web seeds stay empty. */
+ * Trackers, web seeds and nodes stay empty. */
 int metainfo_parse_info(const uint8_t *info, size_t len, struct metainfo **out,
 			char why[METAINFO_WHY_SIZE]);
 
@@ -96,7 +98,7 @@ void metainfo_free(struct metainfo *mi);
 void metainfo_add_tracker(struct metainfo *mi, const char *url, unsigned tier);
 void metainfo_add_webseed(struct metainfo *mi, const char *url);
 
-/* Writes a .torrent with MI's info dict, trackers and web seeds. */
+/* Writes a .torrent with MI's info dict, trackers, nodes and web seeds. */
 void metainfo_write(const struct metainfo *mi, struct buf *out);
 
 /* A magnet link for MI (BEP 9; BEP 53 has no say here). Owned by the caller. */

@@ -62,6 +62,10 @@ int metainfo_v2_place(struct metainfo_parser *p);
 /* Checks "piece layers" against the roots in p->v2. */
 int metainfo_v2_check_layers(struct metainfo_parser *p);
 
+/* "nodes" of BEP 5. */
+void metainfo_nodes_parse(struct metainfo_parser *p);
+void metainfo_nodes_write(const struct metainfo *mi, struct buf *out);
+
 /* Derives the layout of TOTAL bytes. 0 or refused. */
 int metainfo_set_layout(struct metainfo_parser *p, uint64_t total);
 

@@ -114,6 +114,7 @@ void metainfo_write(const struct metainfo *mi, struct buf *out)
 	}
 	benc_cstr(out, "info");
 	buf_add(out, mi->info.ptr, mi->info.len);
+	metainfo_nodes_write(mi, out);
 	if (mi->piece_layers.ptr) {
 		benc_cstr(out, "piece layers");
 		buf_add(out, mi->piece_layers.ptr, mi->piece_layers.len);

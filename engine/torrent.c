@@ -121,6 +121,10 @@ void torrent_attach(struct torrent *t, struct metainfo *mi)
 	free(t->name);
 	t->name = mem_strdup(mi->name);
 	t->face.is_private = mi->is_private;
+	if (!mi->is_private) {
+		t->face.nodes = (const char *const *)mi->nodes;
+		t->face.num_nodes = mi->num_nodes;
+	}
 	bitfield_init(&t->have, mi->layout.num_pieces);
 	hex_encode(t->infohash.b, sizeof(t->infohash.b), hex);
 	dir = e->config.is_flat ? mem_strdup(e->config.data_dir)

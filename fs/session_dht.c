@@ -105,7 +105,8 @@ void session_dht_options(const struct opts *o, struct dht_loop_options *out)
 
 struct session_dht *session_dht_open(struct session *s)
 {
-	struct dht_source_options source = { .port = engine_port(s->engine) };
+	struct dht_source_options source = { .port = engine_port(s->engine),
+					     .workers = s->workers };
 	struct dht_loop_options options;
 	struct session_dht *d;
 

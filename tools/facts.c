@@ -162,6 +162,7 @@ json_t *facts_of_torrent(const struct metainfo *mi)
 	json_object_set_new(j, "tiers", json_tiers(mi));
 	json_object_set_new(j, "webseeds",
 			    json_texts(mi->webseeds, mi->num_webseeds));
+	json_object_set_new(j, "nodes", json_texts(mi->nodes, mi->num_nodes));
 	json_object_set_new(j, "comment", json_text(mi->comment));
 	json_object_set_new(j, "created_by", json_text(mi->created_by));
 	json_object_set_new(j, "creation_date",
@@ -316,6 +317,8 @@ void facts_print_torrent(const struct metainfo *mi, bool with_files)
 		       mi->tier_of[i] + 1);
 	for (size_t i = 0; i < mi->num_webseeds; i++)
 		printf("%-12s %s\n", "web seed", mi->webseeds[i]);
+	for (size_t i = 0; i < mi->num_nodes; i++)
+		printf("%-12s %s\n", "DHT node", mi->nodes[i]);
 	if (with_files)
 		print_files(mi);
 }

@@ -40,6 +40,11 @@ struct swarm_face {
 	const char *const *urls;
 	const unsigned *tier_of;
 	size_t num_urls;
+	/* "nodes" of the .torrent (BEP 5), "host:port": hearsay, at most
+	 * LIMIT_DHT_NODES, none of a private torrent. Come with the metadata.
+	 * Borrowed. */
+	const char *const *nodes;
+	size_t num_nodes;
 
 	void (*stats)(struct swarm_face *face, struct peersource_stats *out);
 	/* News from a source. ADDRS and TEXT are borrowed until return. */

@@ -192,6 +192,60 @@ static void test_loop__a_hint_is_enough(void **state)
 	close_lab(&l);
 }
 
+/* A node with nobody to begin with, and a torrent that names one. */
+static void get_in_by(struct lab *l, const char *name, bool allow_local,
+		      unsigned want)
+{
+	struct dht_loop_options o = { .allow_local = allow_local,
+				      .bootstrap = (const char *const[]){ "" },
+				      .num_bootstrap = 0 };
+	struct dht_source_options so = { .port = 7009, .workers = l->workers };
+	struct addr lo = { .family = 4, .ip = { 127, 0, 0, 1 } };
+	struct dht_stats stats = { 0 };
+	struct peersource_job *job;
+	struct dht_source *source;
+	struct peersource *s;
+	struct dht_loop *node;
+	char text[64];
+	const char *texts[] = { "nothing", text };
+	struct torrent t;
+	struct udp *udp;
+
+	assert_int_equal(udp_open(l->loop, &lo, NULL, 0, &udp), 0);
+	node = dht_loop_new(l->loop, l->workers, udp, &o);
+	source = dht_source_new(l->loop, dht_loop_node(node), &so);
+	s = dht_source_face(source);
+	new_torrent(&t, false);
+	(void)snprintf(text, sizeof(text), "%s:%u", name, udp_port(l->udp[0]));
+	t.face.nodes = texts;
+	t.face.num_nodes = ARRAY_LEN(texts);
+	job = s->ops->start(s, &t.face);
+	for (unsigned i = 0; i < (want ? 2000 : 50) && !stats.good[0]; i++) {
+		loop_run_once(l->loop, 10);
+		dht_stats(dht_loop_node(node), &stats);
+	}
+	assert_int_equal(stats.good[0] > 0, want);
+	s->ops->stop(job, true);
+	dht_source_free(source);
+	dht_loop_free(node);
+	udp_close(udp);
+}
+
+static void test_loop__nodes_of_a_torrent(void **state)
+{
+	struct lab l;
+
+	/* Goal: who knows nobody gets in by the nodes that a torrent names, by
+	 * number or by name; but not to hosts of its own net, unless it is on
+	 * one that has no others. */
+	open_lab(&l);
+	get_in_by(&l, "127.0.0.1", true, 1);
+	get_in_by(&l, "localhost", true, 1);
+	get_in_by(&l, "127.0.0.1", false, 0);
+	get_in_by(&l, "localhost", false, 0);
+	close_lab(&l);
+}
+
 static void test_schedule__again_and_sooner(void **state)
 {
 	struct dht_schedule s;
@@ -223,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_loop__one_finds_the_other),
 		cmocka_unit_test(test_loop__stop_is_silence),
 		cmocka_unit_test(test_loop__a_hint_is_enough),
+		cmocka_unit_test(test_loop__nodes_of_a_torrent),
 		cmocka_unit_test(test_schedule__again_and_sooner),
 	};
 

@@ -150,6 +150,74 @@ static void test_webseeds(void **state)
 		       "http://a/|http://b/|http://c/");
 }
 
+static void check_nodes(const char *list, const char *want)
+{
+	struct metainfo *mi, *again;
+	struct buf b, torrent;
+	char why[METAINFO_WHY_SIZE];
+
+	mi = accept_text("{info:{length:1,name:'a','piece length':16384,"
+			 "pieces:20*'x'},nodes:%s}",
+			 list);
+	buf_init(&torrent, 0);
+	metainfo_write(mi, &torrent);
+	assert_int_equal(metainfo_parse(torrent.ptr, torrent.len, &again, why),
+			 0);
+	buf_init(&b, 0);
+	assert_int_equal(again->num_nodes, mi->num_nodes);
+	for (size_t i = 0; i < mi->num_nodes; i++) {
+		assert_string_equal(again->nodes[i], mi->nodes[i]);
+		buf_printf(&b, "%s%s", i ? "|" : "", mi->nodes[i]);
+	}
+	buf_add(&b, "", 1);
+	assert_string_equal((char *)b.ptr, want);
+	buf_release(&b);
+	buf_release(&torrent);
+	metainfo_free(again);
+	metainfo_free(mi);
+}
+
+/* Goal: pairs of host and port (BEP 5) are kept, in order, and written again;
+ * what is wrong is left out and refuses nothing. */
+static void test_nodes(void **state)
+{
+	check_nodes("[['1.2.3.4',6881],['router.example.com',1],"
+		    "['2600::1',65535],['::ffff:1.2.3.5',2]]",
+		    "1.2.3.4:6881|router.example.com:1|[2600::1]:65535|"
+		    "1.2.3.5:2");
+	check_nodes("[['a',1],['a',1],['a',2]]", "a:1|a:2");
+	check_nodes("[['a',1,7],['127.0.0.1',9]]", "a:1|127.0.0.1:9");
+	check_nodes("7", "");
+	check_nodes("'a'", "");
+	check_nodes("{a:1}", "");
+	check_nodes("[]", "");
+	check_nodes("['a',1,['a'],[1,'a'],['a','1'],[['a'],1],[],{},{a:1}]",
+		    "");
+	check_nodes("[['a',0],['a',-1],['a',65536],['a',9223372036854775807]]",
+		    "");
+	check_nodes("[['',1],['a b',1],['a\\x00b',1],['a\\x0a',1],['-a',1],"
+		    "['a:2',1],['1.2.3.4:5',1],['http://a/',1],['\xc3\xa9',1],"
+		    "[254*'a',1],['0.0.0.0',1],['224.0.0.1',1],['::',1]]",
+		    "");
+}
+
+static void test_nodes__are_bounded(void **state)
+{
+	struct metainfo *mi;
+	struct buf b;
+
+	buf_init(&b, 0);
+	for (int i = 0; i < LIMIT_DHT_NODES + 50; i++)
+		buf_printf(&b, "%s['t%d',1]", i ? "," : "", i);
+	buf_add(&b, "", 1);
+	mi = accept_text("{info:{length:1,name:'a','piece length':16384,"
+			 "pieces:20*'x'},nodes:[%s]}",
+			 (char *)b.ptr);
+	assert_int_equal(mi->num_nodes, LIMIT_DHT_NODES);
+	metainfo_free(mi);
+	buf_release(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +227,8 @@ int main(void)
 		cmocka_unit_test(test_trackers__are_bounded),
 		cmocka_unit_test(test_trackers__can_be_added),
 		cmocka_unit_test(test_webseeds),
+		cmocka_unit_test(test_nodes),
+		cmocka_unit_test(test_nodes__are_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

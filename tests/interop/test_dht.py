@@ -190,6 +190,35 @@ def private(box):
     same(swarm.peers(t), [], "who has the private one")
 
 
+@case("nodes that a torrent names are enough; of a private one they are not",
+      LIMIT)
+def torrent_nodes(box):
+    swarm = Swarm(box)
+    host, port = swarm.nodes[0].split(":")
+    files, torrents = [], []
+    for name, info in (("film", {}), ("secret", {"private": 1})):
+        files.append(random_file(box.path("src/" + name), MIB, 1))
+        torrents.append(Torrent(
+            files[-1], box.path(name + ".torrent"), info=info,
+            extra={"nodes": [[7], ["10.9.0.9", 0], [host, int(port)]]}))
+    t, secret = torrents
+    same(json.loads(weirctl(box, "info", t.path, "--json").stdout)["nodes"],
+         [swarm.nodes[0]], "weirctl info")
+    to = box.mkdir("got")
+    # One that has nothing but the private torrent stays alone.
+    m = Mount(box, secret.path, options=[f"bind={HOSTS[2]}",
+                                         "bootstrap=none"])
+    box.spawn([WEIRCTL, "seed", t.path, "--data", t.parent, "--port",
+               box.port(), "--bind", HOSTS[0], "-o",
+               f"bootstrap=none,state={box.path('seed')}"], "seed")
+    swarm.wait_announced(t)
+    weirctl(box, "get", t.path, "--data", to, "-o",
+            f"bind={HOSTS[1]},bootstrap=none,port={box.port()}",
+            seconds=LIMIT)
+    same(sha256(f"{to}/{t.name}"), sha256(t.data), "content")
+    same(m.status()["dht"]["good_nodes"], 0, "nodes of the one left alone")
+
+
 @case("libtorrent seeds, weirctl gets", LIMIT)
 def from_libtorrent(box):
     swarm = Swarm(box)
