@@ -6,6 +6,7 @@
 #include "dht/dht_private.h"
 
 #define SCRAPE_PAD 200
+#define GET_PAD    400
 
 static void write_want(struct wcursor *c, const struct dht *d, int family)
 {
@@ -53,7 +54,7 @@ static void write_put(struct wcursor *c, const struct dht_op *op,
 static void write_args(struct wcursor *c, const struct dht *d,
 		       const struct kad_query *q)
 {
-	static const uint8_t padding[SCRAPE_PAD];
+	static const uint8_t padding[GET_PAD];
 	const struct dht_op *op = q->ctx;
 	int family = q->to->family;
 
@@ -77,7 +78,7 @@ static void write_args(struct wcursor *c, const struct dht *d,
 		/* Filters of 512 bytes come to who asks at length only, where
 		 * nobody may be told more than three times the question. */
 		if (op->peers.want_scrape)
-			dht_key_str(c, "zpad", padding, sizeof(padding));
+			dht_key_str(c, "zpad", padding, SCRAPE_PAD);
 		break;
 	case DHT_ANNOUNCE_PEER:
 		write_announce(c, op, q);
@@ -90,6 +91,10 @@ static void write_args(struct wcursor *c, const struct dht *d,
 	case DHT_SAMPLE:
 		dht_key_str(c, "target", q->target->b, KAD_ID_BYTES);
 		write_want(c, d, family);
+		/* The same for an item of 1000 bytes. One that is about to be
+		 * put nobody has to tell. */
+		if (q->method == DHT_GET && op->kind == DHT_OP_GET)
+			dht_key_str(c, "zpad", padding, GET_PAD);
 		break;
 	}
 }

@@ -4,9 +4,10 @@
  *
  * An answer to somebody who has not shown a token of ours is at most three
  * times as long as the question (a forged sender must not make us an
- * amplifier); what does not fit is left out: first our version, then their
- * address, then all but a few peers, then nodes. Some nodes come with values
- * too: without them a lookup could not end.
+ * amplifier), but for an item that a node of our table asks for; what does not
+ * fit is left out: first our version, then their address, then all but a few
+ * peers, then nodes. Some nodes come with values too: without them a lookup
+ * could not end.
  */
 #include "dht/bloom.h"
 #include "dht/dht_private.h"
@@ -314,6 +315,17 @@ static void on_announce(struct reply *r, const struct kad_id *target)
 		on_ping(r);
 }
 
+/* The sender is a node of ours: a forged one would have to be as well. */
+static bool is_there(const struct reply *r)
+{
+	const struct kad_table *t = &r->f->kad.table;
+	struct kad_id id = dht_id_of(r->q->id);
+	const struct kad_node *n = kad_table_find(t, &id);
+
+	return n && addr_eq(&n->addr, r->from) &&
+	       kad_table_state(t, n) == KAD_GOOD;
+}
+
 static void on_get(struct reply *r, const struct kad_id *target)
 {
 	struct itemstore_entry item;
@@ -326,9 +338,15 @@ static void on_get(struct reply *r, const struct kad_id *target)
 	bool is_known = has && item.is_mutable && r->q->has_seq &&
 			r->q->seq >= item.seq;
 
-	/* A large value goes to whoever asks at length: three times. */
-	if (has && !is_known)
+	/* A large value goes to whoever asks at length, or is there for sure
+	 * as it answered us. */
+	if (has && !is_known) {
 		fixed = 3 + item.v.len + (item.is_mutable ? SIGNED_BYTES : 0);
+		r->max = is_there(r) ? DHT_PACKET_BYTES
+				     : AMPLIFICATION * r->d->msg_len;
+		if (r->max > DHT_PACKET_BYTES)
+			r->max = DHT_PACKET_BYTES;
+	}
 	make_token(r, target, token);
 	r->reserve = TOKEN_KEY_BYTES + SEQ_BYTES;
 	begin(r, &f, nodes_bytes(r) + r->reserve + fixed);
@@ -511,7 +529,7 @@ void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 	struct reply r;
 
 	d->stats.queries_in++;
-	if (!is_within_budget(d, from))
+	if (d->o.is_read_only || !is_within_budget(d, from))
 		return;
 	r.d = d;
 	r.f = f;
@@ -527,8 +545,6 @@ void dht_server_on_query(void *arg, int64_t now_ms, const struct addr *from,
 	}
 	/* Ourselves, reflected. */
 	if (kad_id_eq(&msg->id, &f->kad.o.self))
-		return;
-	if (d->o.is_read_only)
 		return;
 	answer(&r);
 	who.id = msg->id;

@@ -50,7 +50,7 @@ struct heard {
 	int family;
 	int64_t seq, num;
 	size_t hashes;
-	uint8_t v[100];
+	uint8_t v[LIMIT_DHT_ITEM_BYTES];
 	size_t len;
 };
 
@@ -229,6 +229,42 @@ static void test_ops__immutable_items_ping_and_sample(void **state)
 	net_free(n);
 }
 
+static void test_ops__the_largest_items(void **state)
+{
+	static const uint8_t seed[32] = "a key";
+	static uint8_t v[LIMIT_DHT_ITEM_BYTES] = "996:";
+	struct net *n = grow(false);
+
+	/* Goal: what may be put can be got, though nobody is told more than
+	 * three times what it asked. */
+	for (unsigned is_mutable = 0; is_mutable < 2; is_mutable++) {
+		struct heard o = { 0 };
+		struct item item = { .v = { v, sizeof(v) },
+				     .is_mutable = is_mutable,
+				     .seq = INT64_MAX };
+		struct dht_put_item put = { .on_done = on_done, .arg = &o };
+		struct dht_get_item get = { .is_mutable = is_mutable,
+					    .on_value = on_value,
+					    .on_done = on_done,
+					    .arg = &o };
+
+		if (is_mutable)
+			assert_true(item_sign(&item, seed));
+		memcpy(get.pk, item.pk, 32);
+		item_target(&item, get.target.b);
+		put.value = item;
+		assert_non_null(dht_put_item(n->nodes[3].dht, &put));
+		finish(n, &o);
+		assert_in_range(o.r.num_stored, 7, 8);
+		memset(&o, 0, sizeof(o));
+		assert_non_null(dht_get_item(n->nodes[30].dht, &get));
+		finish(n, &o);
+		assert_int_equal(o.values, 1);
+		assert_int_equal(o.len, sizeof(v));
+	}
+	net_free(n);
+}
+
 static void test_ops__scrape(void **state)
 {
 	struct net *n = grow(false);
@@ -274,6 +310,7 @@ int main(void)
 		cmocka_unit_test(test_ops__peers_on_each_family),
 		cmocka_unit_test(test_ops__mutable_items),
 		cmocka_unit_test(test_ops__immutable_items_ping_and_sample),
+		cmocka_unit_test(test_ops__the_largest_items),
 		cmocka_unit_test(test_ops__scrape),
 		cmocka_unit_test(test_ops__cancel_is_silence),
 	};

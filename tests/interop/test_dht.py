@@ -332,9 +332,15 @@ def immutable(box):
     same(w.ask("get", put["target"]), "from-weirctl", "what it got")
     lt = LibTorrent(box, swarm)
     same(lt.ask("get", put["target"]), "from-weirctl", "what libtorrent got")
-    target = lt.ask("put", "from-libtorrent")
-    same(weirctl(box, "getitem", target, "-o", swarm.o()).stdout,
-         "from-libtorrent\n", "what we got")
+    for text in ("from-libtorrent", "x" * 900):
+        target = lt.ask("put", text)
+        same(weirctl(box, "getitem", target, "-o", swarm.o()).stdout,
+             text + "\n", "what we got")
+    # An item of such a size nodes of ours tell those they know.
+    long = "y" * 900
+    put = json.loads(weirctl(box, "putitem", long, "--json", "-o",
+                             swarm.o()).stdout)
+    same(lt.ask("get", put["target"]), long, "the long one libtorrent got")
 
 
 @case("items that change go both ways, with webtorrent", LIMIT)
