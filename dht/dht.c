@@ -85,9 +85,9 @@ static void new_id(struct dht *d, struct dht_family *f, const struct addr *ip)
 }
 
 /* One vote a subnet; the newest DHT_VOTES count. */
-static void count_votes(struct dht *d, struct dht_family *f)
+static void count_votes(struct dht *d, struct dht_family *f,
+			const struct addr *ip)
 {
-	const struct addr *ip = &f->votes[(f->num_votes - 1) % DHT_VOTES].ip;
 	unsigned n = f->num_votes < DHT_VOTES ? f->num_votes : DHT_VOTES;
 	unsigned agreed = 0;
 
@@ -110,7 +110,7 @@ static void take_vote(struct dht *d, const struct addr *from, struct span s)
 	unsigned n = f->num_votes < DHT_VOTES ? f->num_votes : DHT_VOTES;
 	size_t len = from->family == 4 ? 4 : 16;
 	struct addr ip = { .family = from->family };
-	struct dht_vote *v;
+	struct dht_vote *v = NULL;
 
 	if (s.len != len && s.len != len + 2)
 		return;
@@ -118,14 +118,18 @@ static void take_vote(struct dht *d, const struct addr *from, struct span s)
 	ip.port = 1;
 	if (addr_is_martian(&ip))
 		return;
-	for (unsigned i = 0; i < n; i++) {
+	/* A subnet has one vote, and may change its mind: our address does. */
+	for (unsigned i = 0; i < n && !v; i++) {
 		if (kad_addr_same_net(&f->votes[i].from, from))
-			return;
+			v = &f->votes[i];
 	}
-	v = &f->votes[f->num_votes++ % DHT_VOTES];
+	if (v && addr_ip_eq(&v->ip, &ip))
+		return;
+	if (!v)
+		v = &f->votes[f->num_votes++ % DHT_VOTES];
 	v->from = *from;
 	v->ip = ip;
-	count_votes(d, f);
+	count_votes(d, f, &ip);
 }
 
 static void on_answer(void *arg, int64_t now_ms, const struct addr *from,
@@ -340,8 +344,11 @@ static void on_first(void *arg, struct kad_call *call, enum kad_event event,
 	if (event != KAD_ANSWER)
 		return;
 	for (unsigned i = 0; i < msg->num_nodes; i++) {
-		if (msg->nodes[i].addr.family == k->o.family)
-			kad_suggest(k, k->now_ms, &msg->nodes[i]);
+		const struct kad_contact *c = &msg->nodes[i];
+
+		if (c->addr.family == k->o.family &&
+		    kad_addr_may_tell(&k->o.rules, &call->to.addr, &c->addr))
+			kad_suggest(k, k->now_ms, c);
 	}
 	if (k->table.num_nodes && kad_table_is_short(&k->table))
 		kad_refresh(k, k->now_ms);

@@ -133,14 +133,16 @@ static bool is_searching(const struct dht_op *op)
 
 /* Nodes of the other family, which may not know any yet. */
 static void hand_over(struct dht_op *op, unsigned other,
-		      const struct kad_msg *m)
+		      const struct addr *from, const struct kad_msg *m)
 {
 	struct dht_search *s = &op->search[other];
+	const struct kad_rules *rules = &op->dht->family[other].kad.o.rules;
 
 	for (unsigned i = 0; i < m->num_nodes; i++) {
 		const struct kad_contact *c = &m->nodes[i];
 
-		if (dht_index(c->addr.family) != other || s->is_over)
+		if (dht_index(c->addr.family) != other || s->is_over ||
+		    !kad_addr_may_tell(rules, from, &c->addr))
 			continue;
 		if (!s->lookup)
 			begin_search(op, other);
@@ -224,7 +226,7 @@ static void on_answer(void *arg, const struct kad_found *from,
 	struct dht_search *s = arg;
 	struct dht_op *op = s->op;
 
-	hand_over(op, s == &op->search[0], m);
+	hand_over(op, s == &op->search[0], &from->contact.addr, m);
 	/* The last thing: it may cancel the operation. */
 	if (op->kind == DHT_OP_PEERS)
 		on_peers(op, from, m->body);

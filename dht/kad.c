@@ -119,6 +119,7 @@ static void on_check(void *arg, struct kad_call *call, enum kad_event event,
 		const struct kad_contact *c = &msg->nodes[i];
 
 		if (c->addr.family == k->o.family &&
+		    kad_addr_may_tell(&k->o.rules, &call->to.addr, &c->addr) &&
 		    kad_table_has_room(&k->table, &c->id))
 			kad_table_suggest(&k->table, k->now_ms, c, true);
 	}

@@ -37,6 +37,7 @@ struct entry {
 	struct kad_found found;
 	enum entry_state state;
 	bool has_id, is_slow, is_used;
+	bool is_renamed; /* had another id before: not a second time */
 };
 
 struct kad_lookup {
@@ -149,8 +150,9 @@ static uint8_t make_room(struct kad_lookup *l, const struct kad_id *id)
 	return NO_NODE;
 }
 
-static void add(struct kad_lookup *l, const struct kad_id *id,
-		const struct addr *addr, unsigned hops)
+/* NULL: it is no better than who is there. */
+static struct entry *add(struct kad_lookup *l, const struct kad_id *id,
+			 const struct addr *addr, unsigned hops)
 {
 	const struct kad_rules *rules = &l->kad->o.rules;
 	bool is_verified;
@@ -160,7 +162,7 @@ static void add(struct kad_lookup *l, const struct kad_id *id,
 
 	if (addr->family != l->kad->o.family || addr_is_martian(addr) ||
 	    (id && kad_id_eq(id, &l->kad->o.self)))
-		return;
+		return NULL;
 	is_verified = id && rules->is_verified(rules->arg, id, addr);
 	rival = find_rival(l, id, addr);
 	if (rival < l->num) {
@@ -172,12 +174,12 @@ static void add(struct kad_lookup *l, const struct kad_id *id,
 		/* Its own echo, or no better than who holds the place. */
 		if (!may_go || r->call ||
 		    (r->has_id && id && kad_id_eq(&r->found.contact.id, id)))
-			return;
+			return NULL;
 		remove_entry(l, rival);
 	}
 	index = make_room(l, id);
 	if (index == NO_NODE)
-		return;
+		return NULL;
 	e = &l->entries[index];
 	*e = (struct entry){ .lookup = l, .has_id = id, .is_used = true };
 	if (id)
@@ -186,6 +188,7 @@ static void add(struct kad_lookup *l, const struct kad_id *id,
 	e->found.is_verified = is_verified;
 	e->found.hops = (uint8_t)(hops < UINT8_MAX ? hops : UINT8_MAX);
 	place(l, index);
+	return e;
 }
 
 /* --- asking --- */
@@ -240,12 +243,9 @@ static void on_answer(struct kad_lookup *l, struct entry *e,
 	for (unsigned i = 0; i < m->num_nodes; i++) {
 		const struct addr *a = &m->nodes[i].addr;
 
-		/* What is private there is not what is private here. */
-		if (addr_is_local(a) &&
-		    !kad_addr_is_exempt(&l->kad->o.rules,
-					&e->found.contact.addr))
-			continue;
-		add(l, &m->nodes[i].id, a, e->found.hops + 1u);
+		if (kad_addr_may_tell(&l->kad->o.rules, &e->found.contact.addr,
+				      a))
+			(void)add(l, &m->nodes[i].id, a, e->found.hops + 1u);
 	}
 	if (!l->spec.on_answer)
 		return step(l);
@@ -303,6 +303,7 @@ static void on_event(void *arg, struct kad_call *call, enum kad_event event,
 {
 	struct entry *e = arg;
 	struct kad_lookup *l = e->lookup;
+	struct entry *again = NULL;
 
 	switch (event) {
 	case KAD_ANSWER:
@@ -317,8 +318,10 @@ static void on_event(void *arg, struct kad_call *call, enum kad_event event,
 		break;
 	}
 	/* It has a new id: once more, under that. */
-	if (event == KAD_TIMEOUT && msg && msg->has_id)
-		add(l, &msg->id, &call->to.addr, e->found.hops);
+	if (event == KAD_TIMEOUT && msg && msg->has_id && !e->is_renamed)
+		again = add(l, &msg->id, &call->to.addr, e->found.hops);
+	if (again)
+		again->is_renamed = true;
 	step(l);
 }
 
@@ -367,7 +370,7 @@ static void fill(struct kad_lookup *l, unsigned n)
 
 	n = kad_table_closest_any(&l->kad->table, &l->spec.target, n, near);
 	for (unsigned i = 0; i < n; i++)
-		add(l, &near[i]->id, &near[i]->addr, 1);
+		(void)add(l, &near[i]->id, &near[i]->addr, 1);
 }
 
 /* One pass from the top. True: those that matter have all answered. */
@@ -382,7 +385,8 @@ static bool pass(struct kad_lookup *l)
 	for (unsigned i = 0; i < l->num; i++) {
 		struct entry *e = nth(l, i);
 
-		if (e->state == ENTRY_NEW) {
+		if (e->state == ENTRY_NEW &&
+		    l->queries < LIMIT_KAD_LOOKUP_QUERIES) {
 			if (l->num_flying >= LIMIT_KAD_IN_FLIGHT)
 				return false;
 			ask(l, e);
@@ -547,7 +551,7 @@ void kad_lookup_cancel(struct kad_lookup *l)
 void kad_lookup_add(struct kad_lookup *l, const struct kad_id *id,
 		    const struct addr *addr)
 {
-	add(l, id, addr, 1);
+	(void)add(l, id, addr, 1);
 	l->is_step_due = true;
 	l->kad->lookup_ms = l->kad->now_ms;
 }

@@ -38,6 +38,12 @@ bool kad_addr_is_exempt(const struct kad_rules *rules, const struct addr *addr)
 	return rules->exempt_local && addr_is_local(addr);
 }
 
+bool kad_addr_may_tell(const struct kad_rules *rules, const struct addr *from,
+		       const struct addr *addr)
+{
+	return !addr_is_local(addr) || kad_addr_is_exempt(rules, from);
+}
+
 bool kad_addr_same_net(const struct addr *a, const struct addr *b)
 {
 	return a->family == b->family &&

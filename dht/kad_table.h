@@ -146,5 +146,9 @@ void kad_table_stats(const struct kad_table *t, struct kad_table_stats *out);
 
 /* What an address may hold one of: the limits do not know this one. */
 bool kad_addr_is_exempt(const struct kad_rules *rules, const struct addr *addr);
+/* May a node at FROM send us to ADDR? What is private there is not what is
+ * private here. */
+bool kad_addr_may_tell(const struct kad_rules *rules, const struct addr *from,
+		       const struct addr *addr);
 /* Equal in the first 24 bits, IPv6 64. */
 bool kad_addr_same_net(const struct addr *a, const struct addr *b);

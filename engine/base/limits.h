@@ -82,6 +82,7 @@
 #define LIMIT_KAD_LOOKUP_LIST	  100	      /* nodes known in one lookup */
 #define LIMIT_KAD_MSG_NODES	  32	      /* nodes taken from one answer */
 #define LIMIT_KAD_TOKEN_BYTES	  64	      /* a write token that we keep */
+#define LIMIT_KAD_LOOKUP_QUERIES	  500	      /* of one lookup: who leads it on */
 #define LIMIT_KAD_IN_FLIGHT	  40	      /* queries of one lookup */
 #define LIMIT_KAD_TIMEOUT_MS	  2000	      /* the dead cost no more */
 
