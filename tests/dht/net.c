@@ -12,8 +12,9 @@ static void on_send(void *arg, const struct addr *to, const uint8_t *bytes,
 		    size_t len)
 {
 	struct net_node *n = arg;
+	bool is_second = n->host6 != SIM_NOBODY && to->family == 6;
 
-	sim_send(n->sim, n->host, to, bytes, len);
+	sim_send(n->sim, is_second ? n->host6 : n->host, to, bytes, len);
 }
 
 static int64_t on_now(void *arg)
@@ -39,7 +40,9 @@ static void on_random(void *arg, void *out, size_t len)
 static void on_want_nodes(void *arg)
 {
 	struct net_node *n = arg;
-	const struct addr *boot = &n->net->boot;
+	bool is_six = sim_addr(n->sim, n->host)->family == 6;
+	const struct addr *boot =
+		is_six && n->net->boot6.family ? &n->net->boot6 : &n->net->boot;
 
 	n->net->asked++;
 	if (n->dht && boot->family && !addr_eq(boot, sim_addr(n->sim, n->host)))
@@ -72,6 +75,25 @@ static int64_t next_ms(void *node)
 
 static const struct sim_ops OPS = { on_packet, tick, next_ms };
 
+/* The second host of a node has no time of its own. */
+static void on_packet6(void *node, int64_t now_ms, const struct addr *from,
+		       const uint8_t *bytes, size_t len)
+{
+	on_packet(node, now_ms, from, bytes, len);
+	on_wake(node);
+}
+
+static void tick6(void *node, int64_t now_ms)
+{
+}
+
+static int64_t never(void *node)
+{
+	return INT64_MAX;
+}
+
+static const struct sim_ops OPS6 = { on_packet6, tick6, never };
+
 struct net *net_new(const struct sim_options *options, unsigned max)
 {
 	struct net *n = mem_alloc(sizeof(*n));
@@ -101,6 +123,14 @@ struct addr net_addr(unsigned i)
 			      .port = 6881 };
 }
 
+struct addr net_addr6(unsigned i)
+{
+	return (struct addr){ .family = 6,
+			      .ip = { 0x20, 0x01, 0x04, 0x70, 0,
+				      (uint8_t)(i >> 8), (uint8_t)i },
+			      .port = 6881 };
+}
+
 struct kad_contact net_contact(struct net *n, const struct addr *addr)
 {
 	struct kad_contact c = { .addr = *addr };
@@ -120,19 +150,28 @@ static void start(struct net *n, struct net_node *node)
 			     .wake = on_wake,
 			     .arg = node };
 	struct dht_options o = n->options;
+	bool is_dual = node->host6 != SIM_NOBODY;
 	struct kad_contact me = net_contact(n, sim_addr(n->sim, node->host));
+	struct kad_contact six = me;
 
-	if (o.v4 && me.addr.family == 4)
+	if (is_dual)
+		six = net_contact(n, sim_addr(n->sim, node->host6));
+	o.v4 &= me.addr.family == 4;
+	o.v6 &= six.addr.family == 6;
+	if (o.v4)
 		o.id4 = &me.id;
-	if (o.v6 && me.addr.family == 6)
-		o.id6 = &me.id;
+	if (o.v6)
+		o.id6 = &six.id;
 	node->id = me.id;
 	node->dht = dht_new(&io, &o);
 	node->up_ms = sim_now(n->sim);
 	sim_run_node(n->sim, node->host, &OPS, node);
+	if (is_dual)
+		sim_run_node(n->sim, node->host6, &OPS6, node);
 }
 
-unsigned net_add(struct net *n, const struct addr *addr, bool is_natted)
+static struct net_node *new_node(struct net *n, const struct addr *addr,
+				 bool is_natted)
 {
 	struct net_node *node = &n->nodes[n->num];
 
@@ -141,7 +180,23 @@ unsigned net_add(struct net *n, const struct addr *addr, bool is_natted)
 	node->net = n;
 	node->is_natted = is_natted;
 	node->host = sim_add(n->sim, addr, is_natted);
+	node->host6 = SIM_NOBODY;
+	return node;
+}
+
+unsigned net_add_dual(struct net *n, const struct addr *four,
+		      const struct addr *six)
+{
+	struct net_node *node = new_node(n, four, false);
+
+	node->host6 = sim_add(n->sim, six, false);
 	start(n, node);
+	return n->num++;
+}
+
+unsigned net_add(struct net *n, const struct addr *addr, bool is_natted)
+{
+	start(n, new_node(n, addr, is_natted));
 	return n->num++;
 }
 

@@ -9,6 +9,7 @@ struct net_node {
 	struct sim *sim;
 	struct net *net;
 	uint32_t host;
+	uint32_t host6;  /* of a node on both families; or SIM_NOBODY */
 	struct dht *dht; /* NULL: off */
 	bool is_natted;
 	struct kad_id id;
@@ -20,8 +21,9 @@ struct net {
 	struct net_node *nodes; /* owned */
 	unsigned num, max;
 	struct dht_options options;
-	struct addr boot; /* who is asked for nodes; family 0: nobody */
-	unsigned asked;   /* times that somebody wanted nodes */
+	struct addr boot;  /* who is asked for nodes; family 0: nobody */
+	struct addr boot6; /* likewise, by those without IPv4 */
+	unsigned asked;    /* times that somebody wanted nodes */
 };
 
 struct net *net_new(const struct sim_options *options, unsigned max);
@@ -29,8 +31,12 @@ void net_free(struct net *n);
 
 /* A public IPv4 address, each in a /24 of its own. */
 struct addr net_addr(unsigned i);
+struct addr net_addr6(unsigned i); /* and IPv6, in a /64 of its own */
 /* A node at ADDR with a BEP 42 id, switched on. Its number. */
 unsigned net_add(struct net *n, const struct addr *addr, bool is_natted);
+/* The same on both families: the simulator sees two hosts. It stays on. */
+unsigned net_add_dual(struct net *n, const struct addr *four,
+		      const struct addr *six);
 void net_off(struct net *n, unsigned i);
 void net_on(struct net *n, unsigned i); /* as a new node at the old address */
 struct kad *net_kad(struct net *n, unsigned i);

@@ -25,15 +25,8 @@ static struct net *grow(bool six)
 	for (unsigned i = 0; i < NODES; i++) {
 		struct addr a = net_addr(i);
 
-		if (six) {
-			a.family = 6;
-			memset(a.ip, 0, sizeof(a.ip));
-			a.ip[0] = 0x20;
-			a.ip[1] = 0x01;
-			a.ip[2] = 0x04;
-			a.ip[3] = 0x70;
-			a.ip[6] = (uint8_t)i;
-		}
+		if (six)
+			a = net_addr6(i);
 		if (!i)
 			n->boot = a;
 		(void)net_add(n, &a, false);
@@ -47,6 +40,7 @@ struct heard {
 	bool is_done;
 	struct dht_result r;
 	unsigned peers, values, pongs;
+	unsigned ports[2], of_family[2]; /* told peers: sum of ports, number */
 	int family;
 	int64_t seq, num;
 	size_t hashes;
@@ -68,6 +62,10 @@ static void on_peers(void *arg, const struct addr *addrs, size_t n)
 
 	o->peers += (unsigned)n;
 	o->family = addrs[0].family;
+	for (size_t i = 0; i < n; i++) {
+		o->ports[addrs[i].family == 6] += addrs[i].port;
+		o->of_family[addrs[i].family == 6]++;
+	}
 }
 
 static void on_value(void *arg, const struct item *v)
@@ -139,6 +137,66 @@ static void test_ops__peers_on_each_family(void **state)
 		assert_true(o.r.hops >= 1);
 		net_free(n);
 	}
+}
+
+/* A third each on IPv4, IPv6 and both. Who has IPv4 begins with an IPv4
+ * address, and has to hear of IPv6 nodes from others. */
+static struct net *grow_dual(void)
+{
+	struct sim_options o = { .seed = 22,
+				 .max_hosts = 3 * NODES,
+				 .rtt_min_ms = 60,
+				 .rtt_max_ms = 140 };
+	struct net *n = net_new(&o, NODES);
+
+	n->options.v6 = true;
+	n->boot = net_addr(0);
+	n->boot6 = net_addr6(0);
+	for (unsigned i = 0; i < NODES; i++) {
+		struct addr four = net_addr(i), six = net_addr6(i);
+
+		if (i % 3 == 0)
+			(void)net_add_dual(n, &four, &six);
+		else
+			(void)net_add(n, i % 3 == 1 ? &four : &six, false);
+		sim_run(n->sim, sim_now(n->sim) + 300);
+	}
+	sim_run(n->sim, sim_now(n->sim) + 200000);
+	return n;
+}
+
+static void test_ops__both_families_at_once(void **state)
+{
+	struct net *n = grow_dual();
+	struct dht_stats s;
+	struct heard o;
+
+	/* Goal: one node on IPv4 and IPv6 has nodes of both (BEP 32), finds
+	 * peers of both, and is found on both. */
+	for (unsigned i = 0; i < NODES; i += 3) {
+		dht_stats(n->nodes[i].dht, &s);
+		assert_true(s.good[0] >= 20 && s.good[1] >= 20);
+	}
+	get_peers(n, 4, true, false, &o); /* IPv4 alone */
+	assert_int_equal(o.r.num_stored, 8);
+	get_peers(n, 5, true, false, &o); /* IPv6 alone */
+	assert_int_equal(o.r.num_stored, 8);
+	get_peers(n, 30, true, false, &o);
+	assert_int_equal(o.r.num_stored, 16);
+	assert_int_equal(o.ports[0], 7004);
+	assert_int_equal(o.ports[1], 7005);
+	get_peers(n, 33, false, false, &o);
+	assert_int_equal(o.of_family[0], 2);
+	assert_int_equal(o.of_family[1], 2);
+	assert_int_equal(o.ports[0], 7004 + 7030);
+	assert_int_equal(o.ports[1], 7005 + 7030);
+	get_peers(n, 7, false, false, &o);
+	assert_int_equal(o.ports[0], 7004 + 7030);
+	assert_int_equal(o.of_family[1], 0);
+	get_peers(n, 8, false, false, &o);
+	assert_int_equal(o.ports[1], 7005 + 7030);
+	assert_int_equal(o.of_family[0], 0);
+	net_free(n);
 }
 
 static void test_ops__mutable_items(void **state)
@@ -308,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ops__peers_on_each_family),
+		cmocka_unit_test(test_ops__both_families_at_once),
 		cmocka_unit_test(test_ops__mutable_items),
 		cmocka_unit_test(test_ops__immutable_items_ping_and_sample),
 		cmocka_unit_test(test_ops__the_largest_items),

@@ -96,9 +96,18 @@ static void test_small__alone_it_ends(void **state)
 	struct outcome o;
 
 	(void)net_add(net, &a, false);
-	look_up(net, 0, &o, &target);
-	assert_int_equal(o.r.num_nodes, 0);
-	assert_int_equal(o.r.answers, 0);
+	for (unsigned round = 0; round < 3; round++) {
+		/* The first one it is told of is itself, or nobody; later a
+		 * dead one. */
+		net->boot = round == 2 ? net_addr(1) : a;
+		look_up(net, 0, &o, &target);
+		check(net, 0, &o, &target);
+		assert_int_equal(o.r.num_nodes, 0);
+		assert_int_equal(o.r.answers, 0);
+		/* For as long as somebody may turn up, and no longer. */
+		assert_true(o.r.took_ms <= 8000);
+		sim_run(net->sim, sim_now(net->sim) + 60000);
+	}
 	net_free(net);
 }
 
