@@ -13,7 +13,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from clients import PY, need_libtorrent, transmission, wait_complete
-from harness import HOSTS, LIB, Failed, Skip, case, check, main, need, same, until
+from harness import (HOSTS, HOSTS6, LIB, Failed, Skip, case, check, main, need,
+                     same, until)
 from torrent import (MIB, Torrent, bdecode, bencode, random_file, random_tree,
                      sha256)
 from weir import BUILD, WEIRCTL, Mount, weirctl
@@ -217,6 +218,42 @@ def torrent_nodes(box):
             seconds=LIMIT)
     same(sha256(f"{to}/{t.name}"), sha256(t.data), "content")
     same(m.status()["dht"]["good_nodes"], 0, "nodes of the one left alone")
+
+
+@case("nodes on IPv4 and IPv6 at once find, and are found on, both", LIMIT)
+def both_families(box):
+    both = f"bind={HOSTS[0]},bind=[{HOSTS6[0]}]"
+    ports = [box.port() for _ in range(2)]
+    box.spawn([WEIRCTL, "dht", "-o", f"{both},port={ports[0]},"
+               "bootstrap=none"], "node")
+    box.spawn([WEIRCTL, "dht", "-o", f"{both},port={ports[1]},"
+               f"bootstrap={HOSTS[0]}:{ports[0]}"], "node")
+    t = small(box)
+
+    def seed(bind, bootstrap):
+        port = box.port()
+        box.spawn([WEIRCTL, "seed", t.path, "--data", t.parent, "--port",
+                   port, "-o", f"{bind},bootstrap={bootstrap}:{ports[0]},"
+                   f"state={box.path('seed' + str(port))}"], "seed")
+        return port
+    four = f"bind={HOSTS[1]}"
+    six = f"bind=[{HOSTS6[1]}]"
+    want = {f"{HOSTS[1]}:{seed(four, HOSTS[0])}",
+            f"[{HOSTS6[1]}]:{seed(six, '[' + HOSTS6[0] + ']')}"}
+
+    def found(bind, bootstrap):
+        return set(json.loads(weirctl(
+            box, "lookup", t.hash, "--json", "-o",
+            f"{bind},bootstrap={bootstrap}:{ports[1]}",
+            status=None).stdout or '{"peers": []}')["peers"])
+    # One that is on both, and told of an IPv4 address alone.
+    asks = f"bind={HOSTS[2]},bind=[{HOSTS6[1]}]"
+    until(lambda: found(asks, HOSTS[0]) == want, 30, "peers of both")
+    third = seed(f"bind={HOSTS[2]},bind=[{HOSTS6[0]}]", HOSTS[0])
+    until(lambda: f"{HOSTS[2]}:{third}" in found(four, HOSTS[0]), 30,
+          "it is found on IPv4")
+    until(lambda: f"[{HOSTS6[0]}]:{third}" in found(
+        six, f"[{HOSTS6[0]}]"), 30, "and on IPv6")
 
 
 @case("libtorrent seeds, weirctl gets", LIMIT)
