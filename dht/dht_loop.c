@@ -147,7 +147,9 @@ struct dht_loop *dht_loop_new(struct loop *loop, struct workers *workers,
 				 .v6 = udp_has_family(udp, 6),
 				 .is_read_only = options->is_read_only,
 				 .allow_local = options->allow_local,
-				 .upload_bps = options->upload_bps };
+				 .upload_bps = options->upload_bps,
+				 .queries_per_s = options->queries_per_s,
+				 .address_per_s = options->address_per_s };
 
 	l->loop = loop;
 	l->workers = workers;

@@ -10,7 +10,8 @@ struct dht_loop;
 
 struct dht_loop_options {
 	bool is_read_only, allow_local;
-	unsigned upload_bps; /* 0: the default */
+	/* What strangers may cost; 0: the defaults of limits.h. */
+	unsigned upload_bps, queries_per_s, address_per_s;
 	/* "host", "host:port"; NULL: public ones. Copied. */
 	const char *const *bootstrap;
 	size_t num_bootstrap;

@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/base/hex.h"
@@ -12,8 +13,9 @@
 #include "tools/command.h"
 #include "tools/dht_client.h"
 
-#define SAY_MS   60000
-#define FIRST_MS 2000 /* by then there is something to say */
+#define SAY_MS      60000
+#define QUERIES_MAX 1000000
+#define FIRST_MS    2000 /* by then there is something to say */
 
 struct server {
 	struct dht_client client;
@@ -65,11 +67,23 @@ static void on_say(struct timer *timer)
 	timer_set_ms(timer, SAY_MS);
 }
 
+static bool parse_queries(const char *text, unsigned *out)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (!n || n > QUERIES_MAX || *end || *text < '0' || *text > '9')
+		return false;
+	*out = (unsigned)n;
+	return true;
+}
+
 static int parse_line(struct server *s, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "quiet", no_argument, NULL, 'q' },
+		{ "queries", required_argument, NULL, 'Q' },
 		{ 0 },
 	};
 	char why[OPTS_WHY_SIZE];
@@ -79,6 +93,13 @@ static int parse_line(struct server *s, int argc, char **argv)
 		switch (c) {
 		case 'j':
 			s->is_json = true;
+			break;
+		case 'Q':
+			if (!parse_queries(optarg, &s->client.queries_per_s))
+				return command_usage(
+					&cmd_dht,
+					"--queries takes 1 to %d a second",
+					QUERIES_MAX);
 			break;
 		case 'q':
 			s->is_quiet = true;
@@ -142,11 +163,12 @@ static int run(int argc, char **argv)
 
 const struct command cmd_dht = {
 	.name = "dht",
-	.synopsis = "[--json] [-q] [-o OPT,...]",
+	.synopsis = "[--json] [-q] [--queries N] [-o OPT,...]",
 	.summary = "Run a DHT node without a mount, for others to begin with",
 	.options =
 		"  --json  a line of JSON a minute\n"
 		"  -q      say nothing\n"
+		"  --queries N  answer up to N queries a second (default 250)\n"
 		"Others name it by -o bootstrap=HOST:PORT. It ends with ^C; with "
 		"state=DIR it\nremembers its id and its table. Without "
 		"bootstrap= it joins the public DHT.\n",

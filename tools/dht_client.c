@@ -5,11 +5,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dht/budget.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "fs/session_dht.h"
 
 #define PORT_FIRST 6881
 #define PORT_LAST  6889
+
+#define ANSWER_BYTES 400 /* of an answer with nodes, on the line */
 
 void dht_client_init(struct dht_client *c)
 {
@@ -39,6 +43,19 @@ static int open_port(struct dht_client *c, bool serves)
 	return r;
 }
 
+/* For a node that others begin with. One address may still ask no more than
+ * it could, but where so many ask that several share a slot of the budget. */
+static void raise_budget(const struct dht_client *c, struct dht_loop_options *o)
+{
+	unsigned shared = c->queries_per_s / (BUDGET_SLOTS / 4);
+
+	o->queries_per_s = c->queries_per_s;
+	if (shared > LIMIT_DHT_ADDRESS_PER_S)
+		o->address_per_s = shared;
+	if (!o->upload_bps)
+		o->upload_bps = c->queries_per_s * ANSWER_BYTES;
+}
+
 int dht_client_open(struct dht_client *c, bool serves)
 {
 	struct dht_loop_options options;
@@ -59,6 +76,8 @@ int dht_client_open(struct dht_client *c, bool serves)
 	session_dht_options(&c->opts, &options);
 	options.is_read_only = !serves;
 	options.upload_bps = (unsigned)c->opts.up_limit;
+	if (c->queries_per_s)
+		raise_budget(c, &options);
 	c->node = dht_loop_new(c->loop, c->workers, c->udp, &options);
 	c->dht = dht_loop_node(c->node);
 	evsignal_assign(&c->on_int, loop_base(c->loop), SIGINT, on_signal, c);

@@ -9,7 +9,8 @@
 #include "tools/command.h"
 
 struct dht_client {
-	struct opts opts; /* dht_client_init to dht_client_close */
+	struct opts opts;       /* dht_client_init to dht_client_close */
+	unsigned queries_per_s; /* 0: the default; set before opening */
 	struct loop *loop;
 	struct workers *workers;
 	struct udp *udp;

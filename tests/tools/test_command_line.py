@@ -52,7 +52,9 @@ def version(box):
 def usage(box):
     for args in ((), ("nonsense",), *((c, "--nonsense")
                                       for c in commands(box)),
-                 ("info",), ("make",), ("check",), ("info", "a", "b")):
+                 ("info",), ("make",), ("check",), ("info", "a", "b"),
+                 *(("dht", "--queries", n)
+                   for n in ("", "0", "-1", "x", "1x", "1000001"))):
         r = weirctl(box, *args, status=USAGE)
         same(r.stdout, "", args)
         check(r.stderr, args)
