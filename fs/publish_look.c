@@ -106,8 +106,8 @@ static void forget_absent(struct look *l)
 				  node) {
 			const char *path = e->path;
 
-			if (!bsearch(&path, l->names, l->num, sizeof(*l->names),
-				     by_name))
+			if (!l->num || !bsearch(&path, l->names, l->num,
+						sizeof(*l->names), by_name))
 				publish_look_at(e); /* ENOENT ends it */
 		}
 	}

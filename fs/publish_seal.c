@@ -218,7 +218,6 @@ static void start_hashing(struct seal *s)
 	struct publish_entry *e = s->entry;
 	bool is_whole = true;
 
-	publish_set_state(e, PUBLISH_HASHING);
 	s->phase = SEAL_HASH;
 	s->is_busy = true;
 	forget_absent(s);
@@ -227,6 +226,9 @@ static void start_hashing(struct seal *s)
 		is_whole &= prepare_file(s, &s->scan.items[i]);
 	s->is_busy = false;
 	s->has_hashed = !is_whole;
+	/* One that only has another name or time goes on as it was. */
+	if (!is_whole || e->state != PUBLISH_DONE)
+		publish_set_state(e, PUBLISH_HASHING);
 	if (s->r < 0)
 		fail(s, s->r, "no memory for its hashes");
 	else if (is_whole)
@@ -493,7 +495,8 @@ static void add(struct seal *s)
 	e->infohash = s->mi->infohash;
 	e->has_torrent = true;
 	memcpy(e->fingerprint, s->scan.fingerprint, sizeof(e->fingerprint));
-	publish_set_state(e, PUBLISH_HASHING); /* not withdrawn any more */
+	if (!is_same)
+		publish_set_state(e, PUBLISH_HASHING); /* not withdrawn */
 	memory_put(e, old && !is_same ? &before : NULL);
 	list_foreach(f, &e->files, struct publish_file, node)
 		f->index = UINT32_MAX;
