@@ -111,6 +111,7 @@ static json_t *status_entry(struct publish_entry *e)
 {
 	struct torrent *t = publish_torrent(e);
 	json_t *o = json_object();
+	struct entry *shown;
 	char hex[41];
 
 	json_object_set_new(o, "path", status_text(e->path));
@@ -124,7 +125,9 @@ static json_t *status_entry(struct publish_entry *e)
 		return o;
 	hex_encode(e->infohash.b, sizeof(e->infohash.b), hex);
 	json_object_set_new(o, "infohash", json_string(hex));
-	json_object_set_new(o, "torrent", status_text(torrent_name(t)));
+	shown = library_by_id(e->p->s->library, torrent_id(t));
+	json_object_set_new(o, "torrent",
+			    status_text(shown ? shown->name : torrent_name(t)));
 	/* Still offered, as far as its bytes are what they were. */
 	json_object_set_new(o, "is_current",
 			    json_boolean(e->state == PUBLISH_DONE));

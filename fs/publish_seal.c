@@ -24,6 +24,8 @@
 /* Hashes of larger entries are not kept in memory once they are published. */
 #define KEEP_BYTES (64ull << 30)
 
+#define TICK_MS 20 /* longer than one of any file system's clock */
+
 enum seal_phase {
 	SEAL_LOOK,
 	SEAL_HASH,
@@ -40,7 +42,8 @@ struct seal {
 	bool is_out;  /* at a worker, or being saved */
 	bool is_busy; /* begins to hash: news of it must wait */
 	bool has_hashed;
-	char *path; /* owned; of the entry when it began */
+	int64_t looked_ms; /* wall clock, before it was looked at */
+	char *path;        /* owned; of the entry when it began */
 	struct publish_scan scan, again;
 	struct make_parts *parts; /* owned; what the torrent is made of */
 	char *name;               /* owned; that it had before; or NULL */
@@ -101,7 +104,7 @@ static void end(struct seal *s, enum publish_state state)
 {
 	struct publish_entry *e = s->entry;
 
-	e->is_urgent = false;
+	e->is_urgent &= state == PUBLISH_SETTLING;
 	publish_set_state(e, state);
 	seal_stop(e);
 }
@@ -123,6 +126,7 @@ static void look_run(struct job *job)
 {
 	struct seal *s = container_of(job, struct seal, job);
 
+	s->looked_ms = clock_wall_ms();
 	s->r = publish_scan(s->p->root, s->path,
 			    s->phase == SEAL_LOOK ? &s->scan : &s->again);
 }
@@ -133,15 +137,19 @@ static char *path_of(const struct seal *s, const struct publish_item *item)
 			  item->path);
 }
 
-/* Is it quiet? What happens behind our back stops no clock but this. */
+/* Is it quiet? What happens behind our back stops no clock but this. Even what
+ * must be published now waits for the clock of the file system to move on: a
+ * change within one of its ticks would leave the same stamp. */
 static bool is_quiet(const struct seal *s)
 {
 	struct publish_entry *e = s->entry;
-	int64_t age_ms = clock_wall_ms() - s->scan.newest_ns / 1000000;
+	int64_t age_ms = s->looked_ms - s->scan.newest_ns / 1000000;
+	int64_t need_ms =
+		e->is_urgent || e->delay_ms < TICK_MS ? TICK_MS : e->delay_ms;
 
-	if (e->is_urgent || age_ms < 0 || age_ms >= e->delay_ms)
+	if (age_ms < 0 || age_ms >= need_ms)
 		return true;
-	timer_set_ms(&e->timer, e->delay_ms - age_ms + 1);
+	timer_set_ms(&e->timer, need_ms - age_ms + 1);
 	return false;
 }
 
@@ -476,7 +484,7 @@ static void on_saved(void *arg, int r)
 	end(s, PUBLISH_DONE);
 }
 
-/* The note first, then the torrent, then the one before it leaves. */
+/* The note first, then the torrent before it leaves and the new one comes. */
 static void add(struct seal *s)
 {
 	struct publish_entry *e = s->entry;
@@ -500,6 +508,10 @@ static void add(struct seal *s)
 	memory_put(e, old && !is_same ? &before : NULL);
 	list_foreach(f, &e->files, struct publish_file, node)
 		f->index = UINT32_MAX;
+	/* First, so that the new one has its name in the library. */
+	if (old && !is_same && torrent_place(old) &&
+	    !strcmp(torrent_place(old), e->path))
+		engine_remove(engine, old, false);
 	s->is_out = true;
 	s->p->num_jobs++;
 	s->phase = SEAL_ADD;
@@ -508,9 +520,6 @@ static void add(struct seal *s)
 	/* S may be gone when this returns, but for an error. */
 	r = engine_add_published(engine, mi, &place, stamps, &t, on_saved, s);
 	free(stamps);
-	if (old && !is_same && torrent_place(old) &&
-	    !strcmp(torrent_place(old), e->path))
-		engine_remove(engine, old, false);
 	if (r < 0 && r != -EEXIST) {
 		e->has_torrent = false;
 		s->is_out = false;

@@ -5,9 +5,10 @@ it: `weirctl dht` beside libtorrent's node, under the same load (dht_load.c).
     tests/bench/bench_dht_load.py
 
 Each has a table of the same ten nodes. The load comes from 50,000 addresses, 64
-queries in flight, so that limits for an address stay; those for all of them
-would end it at 250 a second, and are raised on both sides: `weirctl dht
---queries`, libtorrent's dht_upload_rate_limit and dht_block_ratelimit.
+queries in flight; the limits for all of them would end it at 250 a second, and
+are raised on both sides: `weirctl dht --queries` (which raises what addresses
+that share a slot may ask, too), libtorrent's dht_upload_rate_limit and
+dht_block_ratelimit.
 WEIRFS_BENCH_RUNS (3).
 """
 import os

@@ -250,6 +250,7 @@ def changed(box):
         f.write(open(src, "rb").read()[5:15])
     same(published(m, "film.mkv", other_than=second.split(":")[3][:40]),
          first, "the magnet of the same bytes")
+    same(os.listdir(m.path("torrents")), ["film.mkv.torrent"], "torrents/")
 
 
 @case("a renamed file is seeded on under its old name; rm ends it")
