@@ -1,92 +1,63 @@
-/* The torrent is written with hashes of zeros first and parsed: whatever rule
- * it would break is told before hours of hashing. Then the hashes are filled
- * in, in place. */
+/* Whatever rule the torrent would break is told before hours of hashing:
+ * make_info_check(). Then each piece is hashed once, for v1 and v2 together. */
 #include "engine/make.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/base/bencode.h"
 #include "engine/base/mem.h"
+#include "engine/make_info.h"
+#include "engine/make_private.h"
 #include "engine/make_scan.h"
-#include "engine/safeurl.h"
+#include "engine/merkle.h"
+
+/* Below these sizes the piece length is that. */
+static const struct {
+	uint64_t below;
+	uint32_t piece_length;
+} piece_lengths[] = {
+	{ 64ull << 20, 256u << 10 },
+	{ 16ull << 30, 1u << 20 },
+};
+
+#define PIECE_LENGTH_ABOVE (4u << 20)
 
 struct make {
 	const struct make_options *options; /* borrowed */
 	struct make_scan scan;
 	char *name; /* owned */
+	struct make_info info;
+	struct make_info_file *files; /* owned; those of the scan */
 	struct layout layout;
-	struct buf torrent;
-	size_t hashes_at; /* offset in torrent */
-	char *why;        /* borrowed */
+	/* Of each piece; owned; NULL: that part is not asked for. */
+	uint8_t *pieces, *nodes;
+	uint8_t *roots; /* owned; of each file longer than a piece */
+	char *why;      /* borrowed */
 };
-
-__attribute__((format(printf, 3, 4))) static int fail(struct make *m, int r,
-						      const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(m->why, MAKE_WHY_SIZE, format, ap); /* cut is fine */
-	va_end(ap);
-	return r;
-}
 
 uint32_t make_piece_length(uint64_t total)
 {
-	uint32_t n = total < 64ull << 20   ? 256u << 10
-		     : total < 16ull << 30 ? 1u << 20
-					   : 4u << 20;
+	uint32_t n = PIECE_LENGTH_ABOVE;
 
-	while (n < MAKE_PIECE_LENGTH_MAX && total / n >= LIMIT_PIECES)
+	for (size_t i = 0; i < ARRAY_LEN(piece_lengths); i++)
+		if (total < piece_lengths[i].below)
+			return piece_lengths[i].piece_length;
+	while (n < LIMIT_PIECE_LENGTH && total / n >= MAKE_PIECES_AIM)
 		n *= 2;
 	return n;
 }
 
-/* --- what is asked for --- */
-
-static bool check_url(const char *url, enum safeurl_kind kind)
+bool make_is_left_out(const char *name)
 {
-	char *clean = safeurl_clean(url, strlen(url), kind);
-	bool is_url = clean && safeurl_is_of_use(clean);
+	static const char *const names[] = { "CVS", "core", "Thumbs.db",
+					     "desktop.ini" };
 
-	free(clean);
-	return is_url;
-}
-
-static int check_options(struct make *m)
-{
-	const struct make_options *o = m->options;
-	uint32_t n = o->piece_length;
-
-	if (o->kind != MAKE_V1)
-		return fail(m, -EOPNOTSUPP,
-			    "v2 and hybrid torrents cannot be made yet");
-	if (n && (n & (n - 1) || n < MAKE_PIECE_LENGTH_MIN ||
-		  n > LIMIT_PIECE_LENGTH))
-		return fail(m, -EINVAL,
-			    "piece length is %u: must be a power of two from "
-			    "%u to %u",
-			    n, MAKE_PIECE_LENGTH_MIN, LIMIT_PIECE_LENGTH);
-	if (o->num_trackers > LIMIT_TRACKERS ||
-	    o->num_webseeds > LIMIT_WEBSEEDS)
-		return fail(m, -E2BIG, "at most %d trackers and %d web seeds",
-			    LIMIT_TRACKERS, LIMIT_WEBSEEDS);
-	for (size_t i = 0; i < o->num_trackers; i++)
-		if (!check_url(o->trackers[i], SAFEURL_TRACKER))
-			return fail(m, -EINVAL,
-				    "%s: a tracker is an http, https or udp "
-				    "URL",
-				    o->trackers[i]);
-	for (size_t i = 0; i < o->num_webseeds; i++)
-		if (!check_url(o->webseeds[i], SAFEURL_WEBSEED))
-			return fail(m, -EINVAL,
-				    "%s: a web seed is an http or https URL",
-				    o->webseeds[i]);
-	return 0;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return *name == '.';
 }
 
 static bool is_no_name(const char *s)
@@ -104,8 +75,9 @@ static int find_name(struct make *m, const char *src)
 		free(path);
 		m->name = mem_strdup(m->options->name);
 		if (is_no_name(m->name))
-			return fail(m, -EINVAL,
-				    "the name must be one element of a path");
+			return make_fail(
+				m->why, -EINVAL,
+				"the name must be one element of a path");
 		return 0;
 	}
 	for (int tries = 0; tries < 2 && !m->name; tries++) {
@@ -119,164 +91,93 @@ static int find_name(struct make *m, const char *src)
 		free(path);
 		path = realpath(src, NULL);
 		if (!path)
-			return fail(m, -errno, "%s: %s", src,
-				    strerrordesc_np(errno));
+			return make_fail(m->why, -errno, "%s: %s", src,
+					 strerrordesc_np(errno));
 		len = strlen(path);
 	}
 	free(path);
 	return m->name ? 0
-		       : fail(m, -EINVAL, "%s: give it a name, it has none",
-			      src);
+		       : make_fail(m->why, -EINVAL,
+				   "%s: give it a name, it has none", src);
 }
 
-static int set_layout(struct make *m)
+/* --- before hashing --- */
+
+/* Tells of names that no client will use as they are, ours included: such a
+ * file is not found again by who wants to seed it. */
+static void warn_of_names(struct make *m, const struct metainfo *mi)
 {
+	const struct make_options *o = m->options;
+	uint32_t k = 0;
+
+	if (!o->warn)
+		return;
+	if (strcmp(mi->name, m->name))
+		o->warn(o->arg, m->name,
+			"is no safe name: others will see another one, and it "
+			"cannot be seeded from here until it is renamed");
+	for (uint32_t i = 0; m->scan.is_dir && i < mi->num_files; i++) {
+		if (mi->files[i].flags & FILE_PAD)
+			continue;
+		if (strcmp(mi->files[i].path, m->scan.files[k].path))
+			o->warn(o->arg, m->scan.files[k].path,
+				"is no safe name: others will see another one, "
+				"and it cannot be seeded from here until it is "
+				"renamed");
+		k++;
+	}
+	if (m->scan.is_dir && !mi->is_multi)
+		o->warn(o->arg, m->name,
+			"holds only a file of its own name: in a v2 torrent "
+			"that is the same as the file alone");
+}
+
+static void set_info(struct make *m)
+{
+	const struct make_scan *s = &m->scan;
 	uint32_t n = m->options->piece_length;
-	uint64_t total = m->scan.total, pieces;
 
-	if (!total)
-		return fail(m, -EBADMSG, "there is nothing in it to hash");
-	m->layout.total = total;
-	m->layout.piece_length = n ? n : make_piece_length(total);
-	n = m->layout.piece_length;
-	pieces = total / n + (total % n != 0);
-	if (pieces > LIMIT_PIECES)
-		return fail(m, -E2BIG,
-			    "more than %u pieces: the piece length must be "
-			    "larger",
-			    LIMIT_PIECES);
-	m->layout.num_pieces = (uint32_t)pieces;
-	return 0;
+	m->files = mem_alloc_array(s->num_files, sizeof(*m->files));
+	for (uint32_t i = 0; i < s->num_files; i++)
+		m->files[i] = (struct make_info_file){
+			.path = s->files[i].path,
+			.length = s->files[i].length,
+			.is_exec = s->files[i].is_exec,
+		};
+	m->info = (struct make_info){
+		.name = m->name,
+		.is_folder = s->is_dir,
+		.files = m->files,
+		.num_files = s->num_files,
+		.piece_length = n ? n : make_piece_length(s->total),
+		.options = m->options,
+	};
 }
 
-/* --- writing it --- */
-
-static void write_path(struct buf *b, const char *path)
+static int prepare(struct make *m)
 {
-	const char *slash;
-
-	benc_list(b);
-	for (; (slash = strchr(path, '/')); path = slash + 1)
-		benc_str(b, path, (size_t)(slash - path));
-	benc_cstr(b, path);
-	benc_end(b);
-}
-
-static void write_files(struct make *m)
-{
-	struct buf *b = &m->torrent;
-
-	benc_cstr(b, "files");
-	benc_list(b);
-	for (uint32_t i = 0; i < m->scan.num_files; i++) {
-		benc_dict(b);
-		benc_cstr(b, "length");
-		benc_int(b, (int64_t)m->scan.files[i].length);
-		benc_cstr(b, "path");
-		write_path(b, m->scan.files[i].path);
-		benc_end(b);
-	}
-	benc_end(b);
-}
-
-static int write_info(struct make *m)
-{
-	struct buf *b = &m->torrent;
-	size_t hashes = (size_t)m->layout.num_pieces * SHA1_LEN;
-	uint8_t *room;
-
-	benc_dict(b);
-	if (m->scan.is_dir) {
-		write_files(m);
-	} else {
-		benc_cstr(b, "length");
-		benc_int(b, (int64_t)m->scan.total);
-	}
-	benc_cstr(b, "name");
-	benc_cstr(b, m->name);
-	benc_cstr(b, "piece length");
-	benc_int(b, m->layout.piece_length);
-	benc_cstr(b, "pieces");
-	buf_printf(b, "%zu:", hashes);
-	room = buf_reserve(b, hashes);
-	if (!room)
-		return fail(m, -ENOMEM, "out of memory");
-	memset(room, 0, hashes);
-	m->hashes_at = b->len;
-	b->len += hashes;
-	if (m->options->is_private) {
-		benc_cstr(b, "private");
-		benc_int(b, 1);
-	}
-	benc_end(b);
-	return 0;
-}
-
-static void write_text(struct buf *b, const char *key, const char *text)
-{
-	if (!text || !*text)
-		return;
-	benc_cstr(b, key);
-	benc_cstr(b, text);
-}
-
-/* URL passed check_url. */
-static void write_url(struct buf *b, const char *url, enum safeurl_kind kind)
-{
-	char *clean = safeurl_clean(url, strlen(url), kind);
-
-	benc_cstr(b, clean);
-	free(clean);
-}
-
-static void write_trackers(struct make *m)
-{
-	const struct make_options *o = m->options;
-	struct buf *b = &m->torrent;
-
-	if (o->num_trackers) {
-		benc_cstr(b, "announce");
-		write_url(b, o->trackers[0], SAFEURL_TRACKER);
-	}
-	if (o->num_trackers < 2)
-		return;
-	benc_cstr(b, "announce-list");
-	benc_list(b);
-	for (size_t i = 0; i < o->num_trackers; i++) {
-		benc_list(b);
-		write_url(b, o->trackers[i], SAFEURL_TRACKER);
-		benc_end(b);
-	}
-	benc_end(b);
-}
-
-static int write_torrent(struct make *m)
-{
-	const struct make_options *o = m->options;
-	struct buf *b = &m->torrent;
+	struct metainfo *mi;
 	int r;
 
-	benc_dict(b); /* keys in the order of their bytes */
-	write_trackers(m);
-	write_text(b, "comment", o->comment);
-	write_text(b, "created by", o->created_by);
-	if (o->creation_date) {
-		benc_cstr(b, "creation date");
-		benc_int(b, o->creation_date);
-	}
-	benc_cstr(b, "info");
-	r = write_info(m);
+	if (!m->scan.total)
+		return make_fail(m->why, -EBADMSG,
+				 "there is nothing in it to hash");
+	set_info(m);
+	r = make_info_check(&m->info, &mi, m->why);
 	if (r < 0)
 		return r;
-	if (o->num_webseeds) {
-		benc_cstr(b, "url-list");
-		benc_list(b);
-		for (size_t i = 0; i < o->num_webseeds; i++)
-			write_url(b, o->webseeds[i], SAFEURL_WEBSEED);
-		benc_end(b);
-	}
-	benc_end(b);
-	return b->is_broken ? fail(m, -ENOMEM, "out of memory") : 0;
+	m->layout = mi->layout;
+	warn_of_names(m, mi);
+	metainfo_free(mi);
+	make_scan_place(&m->scan, m->info.piece_length);
+	if (m->options->kind != MAKE_V2)
+		m->pieces = mem_try(m->layout.num_pieces, SHA1_LEN);
+	if (m->options->kind != MAKE_V1)
+		m->nodes = mem_try(m->layout.num_pieces, SHA256_LEN);
+	if ((!m->pieces && m->options->kind != MAKE_V2) ||
+	    (!m->nodes && m->options->kind != MAKE_V1))
+		return make_fail(m->why, -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* --- hashing --- */
@@ -289,14 +190,33 @@ static int read_bytes(void *arg, unsigned thread, uint64_t off, void *out,
 	return make_scan_read(&m->scan, thread, off, out, len);
 }
 
+static struct piecehash_part part_of(void *arg, uint32_t piece)
+{
+	const struct make *m = arg;
+	uint32_t n = m->layout.piece_length;
+	uint64_t off = layout_piece_start(&m->layout, piece), left;
+	const struct make_file *f;
+
+	if (m->options->kind == MAKE_V1)
+		return (struct piecehash_part){ .bytes = layout_piece_size(
+							&m->layout, piece) };
+	f = &m->scan.files[make_scan_file_at(&m->scan, off)];
+	left = f->offset + f->length - off;
+	return (struct piecehash_part){ .bytes = left < n ? (uint32_t)left : n,
+					.is_longer_file = f->length > n };
+}
+
 static int take_hash(void *arg, uint32_t piece, int r,
-		     const uint8_t hash[SHA1_LEN])
+		     const struct piecehash_result *result)
 {
 	struct make *m = arg;
 
-	if (!r)
-		memcpy(m->torrent.ptr + m->hashes_at + (size_t)piece * SHA1_LEN,
-		       hash, SHA1_LEN);
+	if (!r && m->pieces)
+		memcpy(m->pieces + (size_t)piece * SHA1_LEN, result->sha1,
+		       SHA1_LEN);
+	if (!r && m->nodes)
+		memcpy(m->nodes + (size_t)piece * SHA256_LEN, result->node,
+		       SHA256_LEN);
 	return r;
 }
 
@@ -312,8 +232,11 @@ static int hash_files(struct make *m)
 {
 	const struct piecehash job = {
 		.layout = m->layout,
+		.has_v1 = m->pieces,
+		.has_v2 = m->nodes,
 		.threads = m->options->threads,
 		.read = read_bytes,
+		.part = part_of,
 		.piece = take_hash,
 		.progress = show_progress,
 		.arg = m,
@@ -321,63 +244,58 @@ static int hash_files(struct make *m)
 	int r = piecehash_run(&job);
 
 	if (r == -ECANCELED)
-		return fail(m, r, "canceled");
+		return make_fail(m->why, r, "canceled");
 	if (r == -EAGAIN)
-		return fail(m, r, "no thread can be started");
+		return make_fail(m->why, r, "no thread can be started");
 	return r < 0 ? r : make_scan_check(&m->scan);
+}
+
+/* Roots and layers of the files from the nodes of their pieces, which lie side
+ * by side. */
+static void set_hashes(struct make *m)
+{
+	uint32_t n = m->layout.piece_length;
+	unsigned height;
+
+	m->info.pieces = m->pieces;
+	if (!m->nodes)
+		return;
+	height = merkle_piece_height(n);
+	m->roots = mem_alloc_array(m->scan.num_files, SHA256_LEN);
+	for (uint32_t i = 0; i < m->scan.num_files; i++) {
+		struct make_info_file *f = &m->files[i];
+		uint64_t off = m->scan.files[i].offset;
+		uint8_t *root = m->roots + (size_t)i * SHA256_LEN;
+
+		if (!f->length)
+			continue;
+		f->root = f->layer = m->nodes + off / n * SHA256_LEN;
+		if (f->length <= n)
+			continue;
+		merkle_root(f->layer, (size_t)((f->length + n - 1) / n), height,
+			    root);
+		f->root = root;
+	}
 }
 
 /* --- all of it --- */
 
-static int parse_torrent(struct make *m, struct metainfo **out)
-{
-	char why[METAINFO_WHY_SIZE];
-	int r = metainfo_parse(m->torrent.ptr, m->torrent.len, out, why);
-
-	return r < 0 ? fail(m, r, "it would be no valid torrent: %s", why) : 0;
-}
-
-/* Tells of names that no client will use as they are, ours included: such a
- * file is not found again by who wants to seed it. */
-static void warn_of_names(struct make *m, const struct metainfo *mi)
-{
-	const struct make_options *o = m->options;
-
-	if (!o->warn)
-		return;
-	if (strcmp(mi->name, m->name))
-		o->warn(o->arg, m->name,
-			"is no safe name: others will see another one, and it "
-			"cannot be seeded from here until it is renamed");
-	for (uint32_t i = 0; m->scan.is_dir && i < mi->num_files; i++)
-		if (strcmp(mi->files[i].path, m->scan.files[i].path))
-			o->warn(o->arg, m->scan.files[i].path,
-				"is no safe name: others will see another one, "
-				"and it cannot be seeded from here until it is "
-				"renamed");
-}
-
 static int make_it(struct make *m, const char *src, struct metainfo **out)
 {
-	int r = check_options(m);
+	int r = make_options_check(m->options, m->why);
 
 	if (!r)
 		r = find_name(m, src);
 	if (!r)
 		r = make_scan_start(&m->scan);
 	if (!r)
-		r = set_layout(m);
+		r = prepare(m);
 	if (!r)
-		r = write_torrent(m);
-	if (!r)
-		r = parse_torrent(m, out);
+		r = hash_files(m);
 	if (r < 0)
 		return r;
-	warn_of_names(m, *out);
-	metainfo_free(*out);
-	*out = NULL;
-	r = hash_files(m);
-	return r < 0 ? r : parse_torrent(m, out);
+	set_hashes(m);
+	return make_info_assemble(&m->info, out, m->why);
 }
 
 int make_torrent(const char *src, const struct make_options *options,
@@ -389,10 +307,12 @@ int make_torrent(const char *src, const struct make_options *options,
 	*out = NULL;
 	*why = '\0';
 	make_scan_init(&m.scan, src, options, why);
-	buf_init(&m.torrent, 0);
 	r = make_it(&m, src, out);
 	make_scan_release(&m.scan);
-	buf_release(&m.torrent);
+	free(m.files);
+	free(m.pieces);
+	free(m.nodes);
+	free(m.roots);
 	free(m.name);
 	return r;
 }

@@ -17,6 +17,7 @@
 
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
+#include "engine/make_info.h"
 #include "engine/store_fs.h"
 
 /* Says it about PATH. Returns R. */
@@ -65,8 +66,8 @@ static int add_file(struct make_scan *s, char *path, const struct stat *st)
 	f = &s->files[s->num_files++];
 	*f = (struct make_file){
 		.path = path,
-		.offset = s->total,
 		.length = (uint64_t)st->st_size,
+		.is_exec = st->st_mode & S_IXUSR,
 		.mtime = st->st_mtim,
 		.dev = st->st_dev,
 		.ino = st->st_ino,
@@ -127,9 +128,15 @@ static int scan_folder(struct make_scan *s, const char *folder, unsigned depth);
 /* Takes PATH, below the root. */
 static int scan_entry(struct make_scan *s, char *path, unsigned depth)
 {
+	const char *slash = strrchr(path, '/');
 	struct stat st;
 	int fd, r = 0;
 
+	if (make_is_left_out(slash ? slash + 1 : path)) {
+		warn(s, path, "has a name that is left out");
+		free(path);
+		return 0;
+	}
 	fd = store_fs_open(s->root, path, O_PATH | O_NOFOLLOW, 0);
 	if (fd == -ELOOP) {
 		warn(s, path, "is a symlink: left out");
@@ -196,9 +203,24 @@ void make_scan_init(struct make_scan *s, const char *src,
 	pthread_mutex_init(&s->lock, NULL);
 }
 
+static int v1_compare(const void *a, const void *b)
+{
+	const struct make_file *fa = a, *fb = b;
+
+	return make_info_compare(MAKE_V1, fa->path, fb->path);
+}
+
+static int v2_compare(const void *a, const void *b)
+{
+	const struct make_file *fa = a, *fb = b;
+
+	return make_info_compare(MAKE_V2, fa->path, fb->path);
+}
+
 int make_scan_start(struct make_scan *s)
 {
 	struct stat st;
+	int r;
 
 	if (stat(s->src, &st) < 0)
 		return fail_errno(s, -errno, s->src);
@@ -211,7 +233,28 @@ int make_scan_start(struct make_scan *s)
 	s->root = open(s->src, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root < 0)
 		return fail_errno(s, -errno, s->src);
-	return scan_folder(s, "", 0);
+	r = scan_folder(s, "", 0);
+	if (!r && s->num_files)
+		qsort(s->files, s->num_files, sizeof(*s->files),
+		      s->options->kind == MAKE_V1 ? v1_compare : v2_compare);
+	return r;
+}
+
+void make_scan_place(struct make_scan *s, uint32_t piece_length)
+{
+	/* BEP 52: files of a v2 torrent begin at piece borders, too, though
+	 * nothing is listed between them. */
+	enum make_kind kind =
+		s->options->kind == MAKE_V1 ? MAKE_V1 : MAKE_HYBRID;
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < s->num_files; i++) {
+		struct make_file *f = &s->files[i];
+
+		f->offset = end;
+		end += f->length + make_info_pad(kind, s->num_files, f->length,
+						 piece_length);
+	}
 }
 
 void make_scan_release(struct make_scan *s)
@@ -274,8 +317,7 @@ static int hold_file(struct make_scan *s, unsigned thread, uint32_t file)
 	return is_unchanged(f, fd) ? fd : fail_stale(s, f);
 }
 
-/* The last file that begins at OFF or before it: never an empty one. */
-static uint32_t file_at(const struct make_scan *s, uint64_t off)
+uint32_t make_scan_file_at(const struct make_scan *s, uint64_t off)
 {
 	uint32_t low = 0, high = s->num_files;
 
@@ -319,7 +361,7 @@ int make_scan_read(struct make_scan *s, unsigned thread, uint64_t off,
 	uint8_t *at = out;
 	int r = 0;
 
-	for (uint32_t i = file_at(s, off); len && !r; i++) {
+	for (uint32_t i = make_scan_file_at(s, off); len && !r; i++) {
 		const struct make_file *f = &s->files[i];
 		uint64_t left = f->offset + f->length - off;
 		size_t n = left < len ? (size_t)left : len;

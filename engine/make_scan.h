@@ -1,5 +1,6 @@
 /* engine/make_scan.h: what lies below a path, in the order of a torrent, and
- * reading it as one string of bytes that must not change. Private to make.c. */
+ * reading it as one string of bytes that must not change. Private to make.c.
+ * Pads are part of the offsets, but nobody reads them here. */
 #pragma once
 
 #include <pthread.h>
@@ -11,8 +12,9 @@
 struct make_file {
 	char *path;      /* owned; below the folder; the source's own path if
 			  * that is a file */
-	uint64_t offset; /* in the torrent */
+	uint64_t offset; /* in the torrent, once make_scan_place() ran */
 	uint64_t length;
+	bool is_exec;
 	struct timespec mtime; /* these three tell whether it changed */
 	uint64_t dev, ino;
 };
@@ -22,7 +24,7 @@ struct make_scan {
 	int root; /* owned; the folder; -1: the source is a file */
 	struct make_file *files; /* owned */
 	uint32_t num_files, cap_files;
-	uint64_t total;
+	uint64_t total; /* bytes of all files */
 
 	const struct make_options *options; /* borrowed */
 	const char *src;                    /* borrowed */
@@ -37,12 +39,17 @@ struct make_scan {
 /* SRC, OPTIONS and WHY are borrowed until the release. */
 void make_scan_init(struct make_scan *s, const char *src,
 		    const struct make_options *options, char *why);
-/* Looks at SRC. 0 or -errno with a sentence in WHY. */
+/* Looks at SRC. 0 or -errno with a sentence in WHY. The files are in order. */
 int make_scan_start(struct make_scan *s);
+/* Gives the files their offsets. */
+void make_scan_place(struct make_scan *s, uint32_t piece_length);
 void make_scan_release(struct make_scan *s);
 
-/* Any of the threads of piecehash; see there. 0 or -errno; a sentence in WHY.
- */
+/* The last file that begins at OFF or before it: never an empty one. */
+uint32_t make_scan_file_at(const struct make_scan *s, uint64_t off);
+
+/* Bytes of files that have no pad between them. Any of the threads of
+ * piecehash; see there. 0 or -errno; a sentence in WHY. */
 int make_scan_read(struct make_scan *s, unsigned thread, uint64_t off,
 		   void *out, size_t len);
 

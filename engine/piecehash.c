@@ -6,10 +6,13 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/base/check.h"
 #include "engine/base/mem.h"
+#include "engine/merkle.h"
 
 #define RUN_BYTES (4u << 20) /* what a thread takes at a time, or a piece */
 #define READ_BYTES                                                             \
@@ -25,6 +28,14 @@ struct run {
 	uint64_t bytes;            /* guarded by lock */
 	unsigned num_running;      /* guarded by lock */
 	int r;                     /* guarded by lock; not 0: stop */
+};
+
+/* What a thread works with. */
+struct hashing {
+	struct hasher *sha1;
+	uint8_t *step;                 /* READ_BYTES */
+	uint8_t (*leaves)[SHA256_LEN]; /* of one piece; NULL: no v2 */
+	uint32_t num_leaves;
 };
 
 struct run_thread {
@@ -54,59 +65,131 @@ static bool take_pieces(struct run *run, uint32_t *first, uint32_t *end)
 	return is_taken;
 }
 
-static int hash_piece(const struct run_thread *t, uint32_t piece,
-		      struct hasher *h, uint8_t *step, uint8_t hash[SHA1_LEN])
+static void hash_leaves(struct hashing *h, const uint8_t *step, uint32_t len)
+{
+	for (uint32_t n; len; len -= n, step += n) {
+		n = len < LIMIT_BLOCK_BYTES ? len : LIMIT_BLOCK_BYTES;
+		sha256(step, n, h->leaves[h->num_leaves++]);
+	}
+}
+
+static void hash_zeros(struct hashing *h, uint32_t len)
+{
+	static const uint8_t zeros[READ_BYTES];
+
+	for (uint32_t n; len; len -= n) {
+		n = len < READ_BYTES ? len : READ_BYTES;
+		hasher_update(h->sha1, zeros, n);
+	}
+}
+
+static int hash_bytes(const struct run_thread *t, struct hashing *h,
+		      uint64_t off, uint32_t left)
 {
 	const struct piecehash *p = t->run->p;
-	uint64_t off = layout_piece_start(&p->layout, piece);
-	uint32_t left = layout_piece_size(&p->layout, piece), n;
 	int r;
 
-	for (; left; left -= n, off += n) {
+	h->num_leaves = 0;
+	for (uint32_t n; left; left -= n, off += n) {
 		n = left < READ_BYTES ? left : READ_BYTES;
-		r = p->read(p->arg, t->index, off, step, n);
-		if (r < 0) {
-			hasher_reset(h);
+		r = p->read(p->arg, t->index, off, h->step, n);
+		if (r < 0)
 			return r;
-		}
-		hasher_update(h, step, n);
+		if (p->has_v1)
+			hasher_update(h->sha1, h->step, n);
+		if (p->has_v2)
+			hash_leaves(h, h->step, n);
 	}
-	hasher_final(h, hash);
+	return 0;
+}
+
+static void find_node(const struct piecehash *p, struct hashing *h,
+		      bool is_longer_file, uint8_t node[SHA256_LEN])
+{
+	uint32_t whole = p->layout.piece_length / LIMIT_BLOCK_BYTES;
+
+	if (is_longer_file && h->num_leaves < whole) {
+		memset(h->leaves[h->num_leaves], 0,
+		       (size_t)(whole - h->num_leaves) * SHA256_LEN);
+		h->num_leaves = whole;
+	}
+	merkle_root(h->leaves[0], h->num_leaves, 0, node);
+}
+
+static int hash_piece(const struct run_thread *t, uint32_t piece,
+		      struct hashing *h, struct piecehash_result *result)
+{
+	const struct piecehash *p = t->run->p;
+	uint32_t size = layout_piece_size(&p->layout, piece);
+	struct piecehash_part part = { .bytes = size };
+	int r;
+
+	if (p->part)
+		part = p->part(p->arg, piece);
+	r = hash_bytes(t, h, layout_piece_start(&p->layout, piece), part.bytes);
+	if (r < 0) {
+		hasher_reset(h->sha1);
+		return r;
+	}
+	if (p->has_v1) {
+		hash_zeros(h, size - part.bytes);
+		hasher_final(h->sha1, result->sha1);
+	}
+	if (p->has_v2)
+		find_node(p, h, part.is_longer_file, result->node);
 	return 0;
 }
 
 /* Hands a piece over; false when the run is at an end. */
 static bool piece_done(struct run *run, uint32_t piece, int r,
-		       const uint8_t hash[SHA1_LEN])
+		       const struct piecehash_result *result)
 {
 	bool goes_on;
 
 	pthread_mutex_lock(&run->lock);
 	run->bytes += layout_piece_size(&run->p->layout, piece);
 	if (!run->r)
-		run->r = run->p->piece(run->p->arg, piece, r, hash);
+		run->r = run->p->piece(run->p->arg, piece, r, result);
 	goes_on = !run->r;
 	pthread_mutex_unlock(&run->lock);
 	return goes_on;
+}
+
+static void hashing_init(struct hashing *h, const struct piecehash *p)
+{
+	h->sha1 = hasher_new(HASH_SHA1);
+	h->step = mem_alloc(READ_BYTES);
+	h->leaves = NULL;
+	if (p->has_v2) /* at most 1 MiB */
+		h->leaves = mem_alloc_array(
+			p->layout.piece_length / LIMIT_BLOCK_BYTES, SHA256_LEN);
+	h->num_leaves = 0;
+}
+
+static void hashing_release(struct hashing *h)
+{
+	hasher_free(h->sha1);
+	free(h->step);
+	free(h->leaves);
 }
 
 static void *thread_main(void *arg)
 {
 	struct run_thread *t = arg;
 	struct run *run = t->run;
-	struct hasher *h = hasher_new(HASH_SHA1);
-	uint8_t *step = mem_alloc(READ_BYTES), hash[SHA1_LEN];
+	struct piecehash_result result;
+	struct hashing h;
 	bool goes_on = true;
 	uint32_t i, end;
 
+	hashing_init(&h, run->p);
 	while (goes_on && take_pieces(run, &i, &end))
 		for (; goes_on && i < end; i++) {
-			int r = hash_piece(t, i, h, step, hash);
+			int r = hash_piece(t, i, &h, &result);
 
-			goes_on = piece_done(run, i, r, hash);
+			goes_on = piece_done(run, i, r, &result);
 		}
-	free(step);
-	hasher_free(h);
+	hashing_release(&h);
 	pthread_mutex_lock(&run->lock);
 	run->num_running--;
 	pthread_cond_signal(&run->ended);
@@ -166,6 +249,8 @@ int piecehash_run(const struct piecehash *p)
 	pthread_condattr_t attr;
 	sigset_t all, before;
 
+	CHECK(p->has_v1 || p->has_v2);
+	CHECK(!p->has_v2 || p->part);
 	pthread_mutex_init(&run.lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -82,7 +82,7 @@ struct publish_entry *publish_entry_of(struct publish *p, const char *path,
 	if (!make || !len)
 		return NULL;
 	name = mem_strndup(path, len);
-	is_name = !publish_is_left_out(name) && !publish_is_temporary(name);
+	is_name = !make_is_left_out(name) && !publish_is_temporary(name);
 	free(name);
 	return is_name ? entry_new(p, path, len) : NULL;
 }
@@ -486,7 +486,7 @@ static void rename_entry(struct publish_entry *e, const char *to)
 
 static bool is_entry_name(const char *name)
 {
-	return !publish_is_left_out(name) && !publish_is_temporary(name);
+	return !make_is_left_out(name) && !publish_is_temporary(name);
 }
 
 static void update_stamp(struct publish_entry *e, const char *path,

@@ -9,6 +9,7 @@
 
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
+#include "engine/make.h"
 #include "engine/store_fs.h"
 #include "fs/publish_private.h"
 
@@ -44,7 +45,7 @@ static void look_run(struct job *job)
 		return;
 	}
 	while (l->num < LIMIT_FILES && (errno = 0, e = readdir(d))) {
-		if (!publish_is_left_out(e->d_name) &&
+		if (!make_is_left_out(e->d_name) &&
 		    !publish_is_temporary(e->d_name) &&
 		    (e->d_type == DT_REG || e->d_type == DT_DIR ||
 		     e->d_type == DT_UNKNOWN))

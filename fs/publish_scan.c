@@ -17,6 +17,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/base/sha.h"
+#include "engine/make.h"
 #include "engine/store.h"
 #include "engine/store_fs.h"
 
@@ -32,9 +33,6 @@ static const char *const temporary[] = {
 	"*.swp",  "*.swx",     "*~",           "#*#",
 };
 
-static const char *const rubbish[] = { "CVS", "core", "Thumbs.db",
-				       "desktop.ini" };
-
 bool publish_is_temporary(const char *name)
 {
 	if (*name == '.')
@@ -44,15 +42,6 @@ bool publish_is_temporary(const char *name)
 			return true;
 	}
 	return false;
-}
-
-bool publish_is_left_out(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(rubbish); i++) {
-		if (!strcmp(rubbish[i], name))
-			return true;
-	}
-	return *name == '.';
 }
 
 /* ---- options ---- */
@@ -257,8 +246,7 @@ static int look_at(struct publish_scan *s, int dir, const char *below,
 	struct stat st;
 	char *path;
 
-	if (!strcmp(name, ".") || !strcmp(name, "..") ||
-	    publish_is_left_out(name))
+	if (!strcmp(name, ".") || !strcmp(name, "..") || make_is_left_out(name))
 		return 0;
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;

@@ -59,9 +59,6 @@ static inline bool publish_stamp_eq(const struct store_stamp *a,
 	       a->ctime_ns == b->ctime_ns && a->ino == b->ino;
 }
 
-/* Names that are part of no torrent, here and in weirctl make: rubbish, and
- * hidden ones. */
-bool publish_is_left_out(const char *name);
 /* Names of files that somebody is writing (rsync, browsers, editors). They
  * start no clock; a rename to another name says that one is finished. */
 bool publish_is_temporary(const char *name);

@@ -17,8 +17,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
-#include "engine/make.h"
-#include "engine/make_parts.h"
+#include "fs/publish_parts.h"
 #include "fs/publish_private.h"
 
 /* Hashes of larger entries are not kept in memory once they are published. */
@@ -45,12 +44,12 @@ struct seal {
 	int64_t looked_ms; /* wall clock, before it was looked at */
 	char *path;        /* owned; of the entry when it began */
 	struct publish_scan scan, again;
-	struct make_parts *parts; /* owned; what the torrent is made of */
-	char *name;               /* owned; that it had before; or NULL */
+	struct publish_parts *parts; /* owned; what the torrent is made of */
+	char *name;                  /* owned; that it had before; or NULL */
 	struct infohash before;
 	struct metainfo *mi;        /* owned; made */
 	struct store_stamp *stamps; /* owned; of mi's files */
-	char why[MAKE_PARTS_WHY_SIZE];
+	char why[MAKE_WHY_SIZE];
 	int r;
 };
 
@@ -58,7 +57,7 @@ static void seal_free(struct seal *s)
 {
 	publish_scan_release(&s->scan);
 	publish_scan_release(&s->again);
-	make_parts_free(s->parts);
+	publish_parts_free(s->parts);
 	metainfo_free(s->mi);
 	free(s->stamps);
 	free(s->name);
@@ -366,14 +365,15 @@ static void make_run(struct job *job)
 	const char *slash = strrchr(s->path, '/');
 
 	if (s->name) {
-		s->r = make_assemble(s->parts, s->name, &s->mi, s->why);
+		s->r = publish_parts_assemble(s->parts, s->name, &s->mi,
+					      s->why);
 		if (!s->r && infohash_eq(&s->mi->infohash, &s->before))
 			return;
 		metainfo_free(s->mi);
 		s->mi = NULL;
 	}
-	s->r = make_assemble(s->parts, slash ? slash + 1 : s->path, &s->mi,
-			     s->why);
+	s->r = publish_parts_assemble(s->parts, slash ? slash + 1 : s->path,
+				      &s->mi, s->why);
 }
 
 /* Where the stamps of the scan go: pads have none. */
@@ -420,7 +420,7 @@ static void add_part(struct seal *s, const struct publish_item *item)
 	struct publish_file *f = publish_file_of(s->entry, path, false);
 
 	free(path);
-	make_parts_add(s->parts, item->path, item->is_exec, &f->hash);
+	publish_parts_add(s->parts, item->path, item->is_exec, &f->hash);
 }
 
 static void make_start(struct seal *s)
@@ -429,20 +429,11 @@ static void make_start(struct seal *s)
 	const struct opts_list *own = &s->p->s->opts->trackers;
 	struct torrent *t = publish_torrent(s->entry);
 
-	s->parts = make_parts_new(s->scan.is_dir, choose_piece_length(s));
+	/* Trackers of -o tracker= are for everything that is public. */
+	s->parts = publish_parts_new(s->scan.is_dir, choose_piece_length(s), o,
+				     own->items, o->is_private ? 0 : own->num);
 	for (size_t i = 0; i < s->scan.num_items; i++)
 		add_part(s, &s->scan.items[i]);
-	if (o->is_private)
-		make_parts_set_private(s->parts);
-	for (size_t i = 0; i < o->num_trackers; i++)
-		make_parts_add_tracker(s->parts, o->trackers[i]);
-	/* Those of -o tracker= are for everything that is public. */
-	for (size_t i = 0; !o->is_private && i < own->num; i++)
-		make_parts_add_tracker(s->parts, own->items[i]);
-	for (size_t i = 0; i < o->num_webseeds; i++)
-		make_parts_add_webseed(s->parts, o->webseeds[i]);
-	make_parts_set_texts(s->parts, o->comment, o->source,
-			     "weirfs/" WEIRFS_VERSION);
 	if (t && torrent_metainfo(t)) {
 		s->name = mem_strdup(torrent_metainfo(t)->origname);
 		s->before = *torrent_infohash(t);

@@ -118,7 +118,7 @@ static int on_read(void *arg, unsigned thread, uint64_t off, void *out,
 }
 
 static int on_piece(void *arg, uint32_t piece, int r,
-		    const uint8_t hash[SHA1_LEN])
+		    const struct piecehash_result *result)
 {
 	struct check *c = arg;
 	const uint8_t *want = c->mi->piece_hashes + (size_t)piece * SHA1_LEN;
@@ -126,7 +126,7 @@ static int on_piece(void *arg, uint32_t piece, int r,
 	if (r < 0) {
 		c->pieces[piece] = PIECE_MISSING;
 		c->num_missing++;
-	} else if (memcmp(hash, want, SHA1_LEN)) {
+	} else if (memcmp(result->sha1, want, SHA1_LEN)) {
 		c->pieces[piece] = PIECE_WRONG;
 		c->num_wrong++;
 	} else {
@@ -149,6 +149,7 @@ static int hash_pieces(struct check *c, const char *dir, unsigned threads,
 	struct fdcache *cache = fdcache_new(LIMIT_OPEN_FILES);
 	const struct piecehash job = {
 		.layout = c->mi->layout,
+		.has_v1 = true,
 		.threads = threads,
 		.read = on_read,
 		.piece = on_piece,

@@ -306,7 +306,8 @@ static int set_option(struct request *rq, int key, const char *value)
 static int run(int argc, char **argv)
 {
 	struct request rq = {
-		.options = { .created_by = "weirfs/" WEIRFS_VERSION,
+		.options = { .kind = MAKE_HYBRID,
+			     .created_by = "weirfs/" WEIRFS_VERSION,
 			     .creation_date = time(NULL),
 			     .warn = on_warn,
 			     .progress = on_progress },
@@ -325,29 +326,21 @@ static int run(int argc, char **argv)
 	if (argc - optind != 1)
 		return command_usage(&cmd_make, "give one SRC");
 	rq.src = argv[optind];
-	if (rq.options.kind != MAKE_V1) {
-		log_error("v2 and hybrid torrents cannot be made yet; --v1 "
-			  "makes one that every client knows");
-		return EXIT_REFUSED;
-	}
-	if (!rq.has_kind && !rq.is_quiet)
-		fputs("weirctl: no kind was asked for: making a v1 torrent "
-		      "(--v1)\n",
-		      stderr);
 	return make(&rq);
 }
 
 const struct command cmd_make = {
 	.name = "make",
-	.synopsis = "SRC [-o OUT] [--v1] [--piece-length N] [--announce URL]"
-		    "...",
+	.synopsis =
+		"SRC [-o OUT] [--v1|--v2|--hybrid] [--piece-length N] [--announce URL]"
+		"...",
 	.summary = "Make a .torrent of a file or a folder",
 	.options =
 		"  SRC               the file or folder\n"
 		"  -o OUT            where to write it (default: "
 		"NAME.torrent here; -: stdout)\n"
-		"  --v1              a v1 torrent (default)\n"
-		"  --v2, --hybrid    not there yet\n"
+		"  --hybrid          a v1 and v2 torrent in one (default)\n"
+		"  --v1, --v2        one of them alone\n"
 		"  --piece-length N  bytes, a power of two; 256k, 1M (default: "
 		"by size)\n"
 		"  --announce URL    a tracker; again for more, each a tier\n"
@@ -360,7 +353,7 @@ const struct command cmd_make = {
 		"  --no-date         leave the creation date out\n"
 		"  --json            print what was made for scripts\n"
 		"  -q                no progress\n"
-		"Folders are taken whole, dot-files too; symlinks are left "
-		"out.\n",
+		"Of a folder, dot-files, CVS, core, Thumbs.db, desktop.ini "
+		"and links are left out.\n",
 	.run = run,
 };

@@ -5,6 +5,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/sha.h"
 #include "engine/make.h"
+#include "engine/merkle.h"
 
 struct rig {
 	char dir[PATH_MAX];
@@ -99,6 +100,8 @@ static void check_hashes(const struct rig *rig, const struct metainfo *mi)
 	for (uint32_t i = 0; i < mi->num_files; i++) {
 		const struct metainfo_file *f = &mi->files[i];
 
+		if (f->flags & FILE_PAD)
+			continue;
 		assert_int_equal(scratch_read(dir, f->path, all + f->offset,
 					      f->length + 1),
 				 f->length);
@@ -109,6 +112,32 @@ static void check_hashes(const struct rig *rig, const struct metainfo *mi)
 		assert_memory_equal(hash, mi->piece_hashes + i * 20, 20);
 	}
 	free(all);
+}
+
+/* The plain way: all leaves of a file, folded. */
+static void check_roots(const struct rig *rig, const struct metainfo *mi)
+{
+	for (uint32_t i = 0; i < mi->num_files; i++) {
+		const struct metainfo_file *f = &mi->files[i];
+		size_t leaves = (f->length + 16383) / 16384;
+		uint8_t *bytes, *hashes, root[32];
+
+		assert_int_equal(f->has_root,
+				 f->length && !(f->flags & FILE_PAD));
+		if (!f->has_root)
+			continue;
+		bytes = mem_alloc(f->length + 1);
+		hashes = mem_alloc_array(leaves, 32);
+		scratch_read(rig->src, f->path, bytes, f->length);
+		for (size_t k = 0; k < leaves; k++)
+			sha256(bytes + k * 16384,
+			       k + 1 < leaves ? 16384 : f->length - k * 16384,
+			       hashes + k * 32);
+		merkle_root(hashes, leaves, 0, root);
+		assert_memory_equal(root, f->pieces_root, 32);
+		free(hashes);
+		free(bytes);
+	}
 }
 
 static void assert_files(const struct metainfo *mi, const char *want)
@@ -130,7 +159,6 @@ static void add_tree(const struct rig *rig)
 	make_folder(rig, "empty folder");
 	add_file(rig, "a-file", 100000);
 	add_file(rig, "a", 0);
-	add_file(rig, ".hidden", 5);
 	add_file(rig, "b/x", 16384);
 	add_file(rig, "b/deep/y", 70001);
 	add_file(rig, "b.txt", 1);
@@ -144,17 +172,141 @@ static void test_folder__is_taken_in_the_order_of_names(void **state)
 
 	rig_init(&rig);
 	add_tree(&rig);
+	rig.options.piece_length = 16384;
 	for (rig.options.threads = 0; rig.options.threads < 5;
 	     rig.options.threads++) {
 		mi = make(&rig, NULL);
 		assert_string_equal(mi->name, "src");
 		assert_true(mi->is_multi && mi->has_v1 && !mi->has_v2);
-		assert_int_equal(mi->layout.piece_length, 256 << 10);
-		assert_files(mi, ".hidden|B|a|a-file|b/deep/y|b/x|b.txt");
+		assert_files(mi, "B|a|a-file|b.txt|b/deep/y|b/x");
 		check_hashes(&rig, mi);
 		metainfo_free(mi);
 	}
 	assert_warnings(&rig, "");
+	rig_release(&rig);
+}
+
+/* As above, with what the v1 part of a hybrid lists. */
+static void test_folder__as_a_hybrid(void **state)
+{
+	struct rig rig;
+	struct metainfo *mi;
+
+	rig_init(&rig);
+	add_tree(&rig);
+	rig.options.piece_length = 32768;
+	rig.options.kind = MAKE_HYBRID;
+	for (rig.options.threads = 0; rig.options.threads < 5;
+	     rig.options.threads++) {
+		mi = make(&rig, NULL);
+		assert_true(mi->is_multi && mi->has_v1 && mi->has_v2);
+		assert_files(mi, "B|.pad/32751|a|a-file|.pad/31072|"
+				 "b/deep/y|.pad/28303|b/x|.pad/16384|"
+				 "b.txt|.pad/32767");
+		check_hashes(&rig, mi);
+		check_roots(&rig, mi);
+		metainfo_free(mi);
+	}
+	rig_release(&rig);
+}
+
+static void test_folder__as_v2(void **state)
+{
+	struct rig rig;
+	struct metainfo *mi;
+
+	rig_init(&rig);
+	add_tree(&rig);
+	rig.options.piece_length = 32768;
+	rig.options.kind = MAKE_V2;
+	mi = make(&rig, NULL);
+	assert_true(mi->is_multi && !mi->has_v1 && mi->has_v2);
+	check_roots(&rig, mi);
+	metainfo_free(mi);
+	rig_release(&rig);
+}
+
+static void test_folder__without_what_is_left_out(void **state)
+{
+	static const char *const names[] = { "CVS", "core", "Thumbs.db",
+					     "desktop.ini", ".x" };
+	struct rig rig;
+	struct metainfo *mi;
+
+	rig_init(&rig);
+	make_folder(&rig, "d");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char path[32];
+
+		assert_true(make_is_left_out(names[i]));
+		snprintf(path, sizeof(path), "d/%s", names[i]);
+		add_file(&rig, path, 10);
+	}
+	make_folder(&rig, ".git");
+	add_file(&rig, ".git/config", 10);
+	add_file(&rig, "Core", 1);
+	add_file(&rig, "d/core.c", 2);
+	add_file(&rig, "d/cvs", 3);
+	mi = make(&rig, NULL);
+	assert_files(mi, "Core|d/core.c|d/cvs");
+	assert_warnings(&rig, ".git has a name that is left out\n"
+			      "d/.x has a name that is left out\n"
+			      "d/CVS has a name that is left out\n"
+			      "d/Thumbs.db has a name that is left out\n"
+			      "d/core has a name that is left out\n"
+			      "d/desktop.ini has a name that is left out\n");
+	metainfo_free(mi);
+	/* but a source is what was asked for, whatever its name */
+	assert_int_equal(snprintf(rig.src + strlen(rig.src), 10, "/.git"), 5);
+	mi = make(&rig, NULL);
+	assert_string_equal(mi->name, ".git");
+	assert_files(mi, "config");
+	metainfo_free(mi);
+	rig_release(&rig);
+}
+
+static void test_folder__empty_ones_leave_no_trace(void **state)
+{
+	char before[20];
+	struct rig rig;
+	struct metainfo *mi;
+
+	rig_init(&rig);
+	add_file(&rig, "b", 100);
+	for (rig.options.kind = MAKE_V1; rig.options.kind <= MAKE_HYBRID;
+	     rig.options.kind++) {
+		mi = make(&rig, NULL);
+		memcpy(before, mi->infohash.b, 20);
+		metainfo_free(mi);
+		make_folder(&rig, "a");
+		make_folder(&rig, "a/deep");
+		mi = make(&rig, NULL);
+		assert_memory_equal(mi->infohash.b, before, 20);
+		metainfo_free(mi);
+		assert_int_equal(rmdir(scratch_path(rig.src, "a/deep")), 0);
+		assert_int_equal(rmdir(scratch_path(rig.src, "a")), 0);
+	}
+	assert_warnings(&rig, "");
+	rig_release(&rig);
+}
+
+static void test_folder__whose_v2_torrent_is_that_of_a_file(void **state)
+{
+	struct rig rig;
+	struct metainfo *mi;
+
+	rig_init(&rig);
+	add_file(&rig, "src", 100);
+	rig.options.kind = MAKE_HYBRID;
+	mi = make(&rig, NULL);
+	assert_true(mi->is_multi);
+	metainfo_free(mi);
+	rig.options.kind = MAKE_V2;
+	mi = make(&rig, NULL);
+	assert_false(mi->is_multi);
+	metainfo_free(mi);
+	assert_warnings(&rig, "src holds only a file of its own name: in a v2 "
+			      "torrent that is the same as the file alone\n");
 	rig_release(&rig);
 }
 
@@ -311,11 +463,6 @@ static void test_options__that_make_no_sense(void **state)
 	rig.options.piece_length = 1u << 30;
 	refused(&rig, -EINVAL, "must be a power of two");
 	rig.options.piece_length = 0;
-	rig.options.kind = MAKE_V2;
-	refused(&rig, -EOPNOTSUPP, "cannot be made yet");
-	rig.options.kind = MAKE_HYBRID;
-	refused(&rig, -EOPNOTSUPP, "cannot be made yet");
-	rig.options.kind = MAKE_V1;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		rig.options.trackers = &bad[i];
 		rig.options.num_trackers = 1;
@@ -478,20 +625,29 @@ static void test_progress__can_give_up(void **state)
 
 static void test_piece_length__by_size(void **state)
 {
-	assert_int_equal(make_piece_length(1), 256 << 10);
-	assert_int_equal(make_piece_length((64ull << 20) - 1), 256 << 10);
-	assert_int_equal(make_piece_length(64ull << 20), 1 << 20);
-	assert_int_equal(make_piece_length((16ull << 30) - 1), 1 << 20);
-	assert_int_equal(make_piece_length(16ull << 30), 4 << 20);
-	assert_int_equal(make_piece_length(1ull << 43), 8 << 20);
-	assert_int_equal(make_piece_length(1ull << 44), 16 << 20);
-	assert_int_equal(make_piece_length(UINT64_MAX), 16 << 20);
+	const uint64_t mib = 1 << 20, gib = 1 << 30, tib = 1ull << 40;
+
+	assert_int_equal(make_piece_length(0), 256 << 10);
+	assert_int_equal(make_piece_length(64 * mib - 1), 256 << 10);
+	assert_int_equal(make_piece_length(64 * mib), 1 << 20);
+	assert_int_equal(make_piece_length(16 * gib - 1), 1 << 20);
+	assert_int_equal(make_piece_length(16 * gib), 4 << 20);
+	assert_int_equal(make_piece_length(4 * tib - 1), 4 << 20);
+	assert_int_equal(make_piece_length(4 * tib), 8 << 20);
+	assert_int_equal(make_piece_length(LIMIT_TORRENT_BYTES), 512 << 20);
+	assert_int_equal(make_piece_length(UINT64_MAX), 512 << 20);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_folder__is_taken_in_the_order_of_names),
+		cmocka_unit_test(test_folder__as_a_hybrid),
+		cmocka_unit_test(test_folder__as_v2),
+		cmocka_unit_test(test_folder__without_what_is_left_out),
+		cmocka_unit_test(test_folder__empty_ones_leave_no_trace),
+		cmocka_unit_test(
+			test_folder__whose_v2_torrent_is_that_of_a_file),
 		cmocka_unit_test(test_file__alone),
 		cmocka_unit_test(test_name__from_what_was_typed),
 		cmocka_unit_test(test_folder__without_links_and_special_files),

@@ -45,14 +45,15 @@ static int rig_read(void *arg, unsigned thread, uint64_t off, void *out,
 	return 0;
 }
 
-static int rig_piece(void *arg, uint32_t piece, int r, const uint8_t hash[20])
+static int rig_piece(void *arg, uint32_t piece, int r,
+		     const struct piecehash_result *result)
 {
 	struct rig *rig = arg;
 
 	rig->counts[piece]++;
 	rig->results[piece] = r;
 	if (!r)
-		memcpy(rig->hashes + piece * 20, hash, 20);
+		memcpy(rig->hashes + piece * 20, result->sha1, 20);
 	return rig->stops_at_error ? r : 0;
 }
 
@@ -102,6 +103,7 @@ static int rig_run(struct rig *rig)
 {
 	struct piecehash p = {
 		.layout = rig->layout,
+		.has_v1 = true,
 		.threads = rig->threads,
 		.read = rig_read,
 		.piece = rig_piece,

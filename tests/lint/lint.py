@@ -112,7 +112,7 @@ MAY_INCLUDE = {
     "fs": ("fs/", "engine/base/", "engine/engine.h", "engine/metainfo.h",
            "engine/magnet.h", "engine/sched.h", "engine/state.h",
            "engine/store.h", "engine/store_fs.h", "engine/filehash.h",
-           "engine/make.h", "engine/make_parts.h"),
+           "engine/make.h", "engine/make_info.h"),
 }
 # These plug everything together; follow.c speaks to the node that they made.
 MAY_ALSO = {

@@ -40,8 +40,7 @@ def small_tree(box, name="tree"):
     """Files in folders, some empty, with names in which '/' sorts the same
     way as in every client: no '-', '.', ' ' beside a folder of that name."""
     for rel, size in (("a.bin", 300000), ("b/c.bin", 16384), ("b/d/e", 1),
-                      ("b/d/empty", 0), ("b/größe 1", 70001), ("z", 5),
-                      (".hidden", 99)):
+                      ("b/d/empty", 0), ("b/größe 1", 70001), ("z", 5)):
         random_file(box.path(f"{name}/{rel}"), size, seed=size + 1)
     return box.path(name)
 
