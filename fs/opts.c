@@ -35,6 +35,8 @@ void opts_release(struct opts *o)
 	free(o->state_dir);
 	free(o->data_dir);
 	free(o->publish_dir);
+	free(o->publish_match);
+	free(o->publish_webseed);
 	free(o->fsname);
 	free(o->subtype);
 	list_release(&o->peers);

@@ -33,6 +33,7 @@ struct opts {
 	enum fill_policy fill;
 	int64_t read_timeout_ms; /* 0: for ever */
 	int64_t publish_delay_ms;
+	char *publish_match, *publish_webseed; /* owned, or NULL */
 	bool is_single;
 
 	/* for the mount alone */

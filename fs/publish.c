@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/make.h"
 #include "fs/publish_private.h"
@@ -20,9 +22,37 @@
 
 /* ---- entries ---- */
 
-static size_t top_len(const char *path)
+/* A pattern without a slash is for a name, wherever it is; another one for the
+ * whole path. */
+static bool matches(const struct publish *p, const char *path, size_t len)
 {
-	return strcspn(path, "/");
+	const char *glob = p->s->opts->publish_match;
+	char text[LIMIT_PATH_BYTES + 1];
+	const char *name;
+
+	if (len > LIMIT_PATH_BYTES)
+		return false;
+	memcpy(text, path, len);
+	text[len] = '\0';
+	name = strrchr(text, '/');
+	name = name && !strchr(glob, '/') ? name + 1 : text;
+	return !fnmatch(glob, name, FNM_PATHNAME | FNM_PERIOD);
+}
+
+/* The length of that part of PATH which is an entry: its first element, or, if
+ * there is a pattern, as much as matches that. 0: none. */
+size_t publish_entry_len(const struct publish *p, const char *path)
+{
+	size_t len = strcspn(path, "/");
+
+	if (!p->s->opts->publish_match)
+		return len;
+	while (!matches(p, path, len)) {
+		if (!path[len])
+			return 0;
+		len += 1 + strcspn(path + len + 1, "/");
+	}
+	return len;
 }
 
 static uint32_t hash_of(const char *path, size_t len)
@@ -68,23 +98,31 @@ static struct publish_entry *entry_new(struct publish *p, const char *path,
 	return e;
 }
 
+bool publish_is_entry_name(const char *path, size_t len)
+{
+	char *name = mem_strndup(path, len);
+	const char *slash = strrchr(name, '/'),
+		   *last = slash ? slash + 1 : name;
+	bool is = !make_is_left_out(last) && !publish_is_temporary(last);
+
+	free(name);
+	return is;
+}
+
 struct publish_entry *publish_entry_of(struct publish *p, const char *path,
 				       bool make)
 {
-	size_t len = top_len(path);
-	char *name;
-	bool is_name;
+	size_t len = publish_entry_len(p, path);
 
+	if (!len)
+		return NULL;
 	list_foreach(e, bucket_of(p, path, len), struct publish_entry, node) {
 		if (!strncmp(e->path, path, len) && !e->path[len])
 			return e;
 	}
-	if (!make || !len)
-		return NULL;
-	name = mem_strndup(path, len);
-	is_name = !make_is_left_out(name) && !publish_is_temporary(name);
-	free(name);
-	return is_name ? entry_new(p, path, len) : NULL;
+	return make && publish_is_entry_name(path, len)
+		       ? entry_new(p, path, len)
+		       : NULL;
 }
 
 void publish_entry_free(struct publish_entry *e)
@@ -293,9 +331,12 @@ static void drop_entry(struct publish_entry *e)
 
 /* ---- what the mount tells ---- */
 
-static bool is_top(const char *path)
+/* Is PATH an entry, and nothing below one? */
+static bool is_top(const struct publish *p, const char *path)
 {
-	return !path[top_len(path)];
+	size_t len = publish_entry_len(p, path);
+
+	return len && !path[len];
 }
 
 void publish_on_writer(struct publish *p, const char *path, int by)
@@ -374,7 +415,7 @@ void publish_on_changed(struct publish *p, const char *path,
 
 	if (!e)
 		return;
-	e->is_dir = !is_top(path) || S_ISDIR(st->st_mode);
+	e->is_dir = !is_top(p, path) || S_ISDIR(st->st_mode);
 	if (S_ISREG(st->st_mode)) {
 		f = publish_file_of(e, path, true);
 		note_size(f, (uint64_t)st->st_size);
@@ -395,7 +436,7 @@ void publish_on_made(struct publish *p, const char *path, const struct stat *st)
 
 	if (!e)
 		return;
-	e->is_dir = !is_top(path) || S_ISDIR(st->st_mode);
+	e->is_dir = !is_top(p, path) || S_ISDIR(st->st_mode);
 	if (S_ISREG(st->st_mode)) {
 		struct publish_file *f = publish_file_of(e, path, true);
 
@@ -411,7 +452,7 @@ void publish_on_removed(struct publish *p, const char *path)
 
 	if (!e)
 		return;
-	if (is_top(path)) {
+	if (is_top(p, path)) {
 		drop_entry(e);
 		return;
 	}
@@ -484,11 +525,6 @@ static void rename_entry(struct publish_entry *e, const char *to)
 		memory_put(e, NULL);
 }
 
-static bool is_entry_name(const char *name)
-{
-	return !make_is_left_out(name) && !publish_is_temporary(name);
-}
-
 static void update_stamp(struct publish_entry *e, const char *path,
 			 const struct stat *st)
 {
@@ -521,7 +557,8 @@ void publish_on_renamed(struct publish *p, const char *from, const char *to,
 			bool is_exchange, const struct stat *st)
 {
 	struct publish_entry *e = publish_entry_of(p, from, false), *target;
-	bool is_whole = e && is_top(from) && is_top(to) && is_entry_name(to);
+	bool is_whole = e && is_top(p, from) && is_top(p, to) &&
+			publish_is_entry_name(to, strlen(to));
 
 	if (is_exchange) {
 		exchange(p, from, to);
@@ -547,15 +584,15 @@ void publish_on_renamed(struct publish *p, const char *from, const char *to,
 	if (e) {
 		withdraw_all(e, from);
 		move_files(e, from, target, to);
-		if (is_top(from))
+		if (is_top(p, from))
 			drop_entry(e);
 		else
 			publish_settle(e, false);
 	}
 	if (target) {
-		target->is_dir = !is_top(to) || S_ISDIR(st->st_mode);
+		target->is_dir = !is_top(p, to) || S_ISDIR(st->st_mode);
 		update_stamp(target, to, st);
-		publish_settle(target, is_top(to));
+		publish_settle(target, is_top(p, to));
 	}
 }
 

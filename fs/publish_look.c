@@ -1,5 +1,6 @@
-/* The children of publish_dir, compared with the entries we have: at the start,
- * and whenever inotify says that something is going on. */
+/* The children of publish_dir, or, with a pattern, all below it that match,
+ * compared with the entries we have: at the start, and whenever inotify says
+ * that something is going on. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,44 +17,72 @@
 struct look {
 	struct job job;
 	struct publish *p;
-	char **names; /* owned */
+	char **names; /* owned; paths of what may be entries */
 	size_t num, cap;
+	char **folders; /* owned; above entries, "" first */
+	size_t num_folders, cap_folders;
 	int r;
 };
 
-static void add_name(struct look *l, const char *name)
+static void add(char ***list, size_t *num, size_t *cap, const char *path)
 {
-	if (l->num == l->cap) {
-		l->cap = l->cap ? l->cap * 2 : 64;
-		l->names =
-			mem_realloc_array(l->names, l->cap, sizeof(*l->names));
+	if (*num == *cap) {
+		*cap = *cap ? *cap * 2 : 64;
+		*list = mem_realloc_array(*list, *cap, sizeof(**list));
 	}
-	l->names[l->num++] = mem_strdup(name);
+	(*list)[(*num)++] = mem_strdup(path);
+}
+
+/* An entry, a folder to go down, or neither. */
+static void look_at(struct look *l, const char *path, unsigned char type)
+{
+	size_t len = publish_entry_len(l->p, path);
+
+	if (type != DT_REG && type != DT_DIR && type != DT_UNKNOWN)
+		return;
+	if (len && publish_is_entry_name(path, len))
+		add(&l->names, &l->num, &l->cap, path);
+	else if (!len && type != DT_REG && l->num_folders < LIMIT_FILES)
+		add(&l->folders, &l->num_folders, &l->cap_folders, path);
+}
+
+static int look_into(struct look *l, const char *folder)
+{
+	int fd = store_fs_open(l->p->root, *folder ? folder : ".",
+			       O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	int r = 0;
+
+	if (!d) {
+		r = fd < 0 ? fd : -errno;
+		if (fd >= 0)
+			close(fd);
+		return r;
+	}
+	while (l->num < LIMIT_FILES && (errno = 0, e = readdir(d))) {
+		char *path = mem_printf("%s%s%s", folder, *folder ? "/" : "",
+					e->d_name);
+
+		if (!make_is_left_out(e->d_name) &&
+		    strlen(path) <= LIMIT_PATH_BYTES)
+			look_at(l, path, e->d_type);
+		free(path);
+	}
+	r = -errno;
+	closedir(d);
+	return r;
 }
 
 static void look_run(struct job *job)
 {
 	struct look *l = container_of(job, struct look, job);
-	int fd = store_fs_open(l->p->root, ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
 
-	if (!d) {
-		l->r = fd < 0 ? fd : -errno;
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while (l->num < LIMIT_FILES && (errno = 0, e = readdir(d))) {
-		if (!make_is_left_out(e->d_name) &&
-		    !publish_is_temporary(e->d_name) &&
-		    (e->d_type == DT_REG || e->d_type == DT_DIR ||
-		     e->d_type == DT_UNKNOWN))
-			add_name(l, e->d_name);
-	}
-	if (errno)
-		l->r = -errno;
-	closedir(d);
+	add(&l->folders, &l->num_folders, &l->cap_folders, "");
+	l->r = look_into(l, "");
+	/* What cannot be read, or is no folder, is passed over. */
+	for (size_t i = 1; i < l->num_folders; i++)
+		(void)look_into(l, l->folders[i]);
 }
 
 static int by_name(const void *a, const void *b)
@@ -144,9 +173,14 @@ static void look_done(struct job *job)
 			see(p, l->names[i]);
 		forget_absent(l);
 	}
+	for (size_t i = 1; i < l->num_folders && !p->is_stopping; i++)
+		watch_folder(p, l->folders[i]);
 	for (size_t i = 0; i < l->num; i++)
 		free(l->names[i]);
+	for (size_t i = 0; i < l->num_folders; i++)
+		free(l->folders[i]);
 	free(l->names);
+	free(l->folders);
 	free(l);
 	if (p->looks_again)
 		publish_look(p);

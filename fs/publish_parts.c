@@ -58,6 +58,15 @@ struct publish_parts *publish_parts_new(bool is_folder, uint32_t piece_length,
 	return p;
 }
 
+void publish_parts_add_webseed(struct publish_parts *p, const char *url)
+{
+	struct publish_options *o = &p->options;
+
+	o->webseeds = mem_realloc_array(o->webseeds, o->num_webseeds + 1,
+					sizeof(*o->webseeds));
+	o->webseeds[o->num_webseeds++] = mem_strdup(url);
+}
+
 void publish_parts_free(struct publish_parts *p)
 {
 	if (!p)

@@ -14,6 +14,7 @@ struct publish_parts *publish_parts_new(bool is_folder, uint32_t piece_length,
 					const struct publish_options *o,
 					char *const *more, size_t num);
 void publish_parts_free(struct publish_parts *p);
+void publish_parts_add_webseed(struct publish_parts *p, const char *url);
 /* PATH is below the folder. FILE is whole, of the same piece length; its hashes
  * are copied. */
 void publish_parts_add(struct publish_parts *p, const char *path, bool is_exec,

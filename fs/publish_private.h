@@ -85,6 +85,10 @@ struct publish {
 
 /* ---- publish.c ---- */
 
+/* How much of PATH is the entry that it lies in or is; 0: none. */
+size_t publish_entry_len(const struct publish *p, const char *path);
+/* May the first LEN bytes of PATH be one, by its last name? */
+bool publish_is_entry_name(const char *path, size_t len);
 /* The entry that PATH lies in or is; NULL. MAKE: if its name may be one. */
 struct publish_entry *publish_entry_of(struct publish *p, const char *path,
 				       bool make);
@@ -148,4 +152,6 @@ void watch_free(struct watch *w);
 /* FOLDERS (below the entry, "" first) belong to E. */
 void watch_entry(struct publish_entry *e, char *const *folders, size_t n);
 void watch_forget(struct publish_entry *e);
+/* FOLDER, below publish_dir, is in no entry. */
+void watch_folder(struct publish *p, const char *folder);
 bool watch_is_blind(const struct watch *w); /* some changes are not seen */

@@ -9,6 +9,7 @@
  *
  * A torrent keeps its name when the file or folder is renamed, as long as its
  * bytes are the same: links that were given away go on working. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,11 +17,13 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/hex.h"
+#include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "fs/publish_parts.h"
 #include "fs/publish_private.h"
 
-/* Hashes of larger entries are not kept in memory once they are published. */
+/* Hashes of larger entries are not kept in memory once they are published, and
+ * none of a tree that is only read. */
 #define KEEP_BYTES (64ull << 30)
 
 #define TICK_MS 20 /* longer than one of any file system's clock */
@@ -423,6 +426,35 @@ static void add_part(struct seal *s, const struct publish_item *item)
 	publish_parts_add(s->parts, item->path, item->is_exec, &f->hash);
 }
 
+/* BEP 19: of a file its own URL, of a folder that of the one above it, with a
+ * slash; whoever uses it adds the names in the torrent. */
+static void add_webseed(struct seal *s)
+{
+	const char *base = s->p->s->opts->publish_webseed;
+	size_t n = strlen(base), len = strlen(s->path);
+	struct buf url;
+
+	while (n && base[n - 1] == '/')
+		n--;
+	while (s->scan.is_dir && len && s->path[len - 1] != '/')
+		len--;
+	buf_init(&url, LIMIT_URL_BYTES);
+	buf_add(&url, base, n);
+	buf_add_str(&url, "/");
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)s->path[i];
+
+		if (isalnum(c) || strchr("/-._~", c))
+			buf_add(&url, &c, 1);
+		else
+			buf_printf(&url, "%%%02X", c);
+	}
+	buf_add(&url, "", 1);
+	if (!url.is_broken)
+		publish_parts_add_webseed(s->parts, (const char *)url.ptr);
+	buf_release(&url);
+}
+
 static void make_start(struct seal *s)
 {
 	const struct publish_options *o = &s->scan.options;
@@ -432,6 +464,8 @@ static void make_start(struct seal *s)
 	/* Trackers of -o tracker= are for everything that is public. */
 	s->parts = publish_parts_new(s->scan.is_dir, choose_piece_length(s), o,
 				     own->items, o->is_private ? 0 : own->num);
+	if (s->p->s->opts->publish_webseed)
+		add_webseed(s);
 	for (size_t i = 0; i < s->scan.num_items; i++)
 		add_part(s, &s->scan.items[i]);
 	if (t && torrent_metainfo(t)) {
@@ -446,7 +480,7 @@ static void make_start(struct seal *s)
 
 static void release_large(struct publish_entry *e)
 {
-	if (e->bytes <= KEEP_BYTES)
+	if (e->bytes <= KEEP_BYTES && !e->p->is_read_only)
 		return;
 	list_foreach_safe(f, &e->files, struct publish_file, node)
 		publish_file_free(f);

@@ -23,7 +23,8 @@
 
 struct folder {
 	struct list node;            /* in its bucket, by wd */
-	struct publish_entry *entry; /* NULL: publish_dir itself */
+	struct publish_entry *entry; /* NULL: it is above entries */
+	char *path;                  /* owned; then, below publish_dir */
 	int wd;
 };
 
@@ -50,6 +51,7 @@ static void folder_free(struct watch *w, struct folder *f)
 {
 	list_remove(&f->node);
 	w->num--;
+	free(f->path);
 	free(f);
 }
 
@@ -70,13 +72,15 @@ static void on_event(struct watch *w, const struct inotify_event *ev)
 		f->entry->is_doubted = true;
 		look_soon(w->p);
 	}
-	/* Of publish_dir: the child is the entry. */
+	/* The child may be the entry. */
 	if (f && !f->entry && ev->len) {
-		struct publish_entry *e =
-			publish_entry_of(w->p, ev->name, false);
+		char *path = mem_printf("%s%s%s", f->path, *f->path ? "/" : "",
+					ev->name);
+		struct publish_entry *e = publish_entry_of(w->p, path, false);
 
 		if (e)
 			e->is_doubted = true;
+		free(path);
 	}
 	if (f && ev->mask & IN_IGNORED)
 		folder_free(w, f);
@@ -125,6 +129,8 @@ static void add(struct watch *w, struct publish_entry *e, const char *below)
 		w->num++;
 	}
 	f->entry = e;
+	if (!e && !f->path)
+		f->path = mem_strdup(below);
 }
 
 struct watch *watch_new(struct publish *p)
@@ -158,6 +164,12 @@ void watch_free(struct watch *w)
 			folder_free(w, f);
 	}
 	free(w);
+}
+
+void watch_folder(struct publish *p, const char *folder)
+{
+	if (p->watch)
+		add(p->watch, NULL, folder);
 }
 
 bool watch_is_blind(const struct watch *w)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Goal: what is copied into publish/ by the tools people use is a torrent soon
 after, and a leecher that has nothing but its magnet link gets the same bytes."""
-import filecmp
+import errno
 import json
 import mmap
 import os
@@ -376,6 +376,64 @@ def again(box):
         f.write(b"more")
     m = publisher(box)
     published(m, "film.mkv", other_than=first[0].split(":")[3][:40])
+
+
+@case("a mirror's own tree, read-only: a torrent for each match, a web seed")
+def mirror(box):
+    top = box.mkdir("mirror")
+    box.run(["mount", "-t", "tmpfs", "none", top])
+    box.at_end(subprocess.run, ["umount", "-l", top])
+    for name in ("debian/12/one.iso", "debian/12/SUMS", "x y/two.iso"):
+        os.makedirs(os.path.dirname(os.path.join(top, name)), exist_ok=True)
+        random_file(os.path.join(top, name), MIB + len(name), len(name))
+    os.makedirs(top + "/debian/live.iso")
+    box.run(["cp", "/etc/hostname", top + "/debian/live.iso/a"])
+    box.run(["mount", "-o", "remount,ro", top])
+    m = publisher(box, f"publish_dir={top}", "publish_match=*.iso",
+                  "publish_webseed=http://mirror.example.org/pub/")
+    magnet = published(m, "debian/12/one.iso")
+    published(m, "x y/two.iso")
+    published(m, "debian/live.iso")
+    same(sorted(os.listdir(m.path("torrents"))),
+         ["live.iso.torrent", "one.iso.torrent", "two.iso.torrent"],
+         "torrents/")
+    base = "http://mirror.example.org/pub/"
+    for name, url in (("one", "debian/12/one.iso"), ("two", "x%20y/two.iso"),
+                      ("live", "debian/")):
+        out = info(box, m.path(f"torrents/{name}.iso.torrent"))
+        same(out["webseeds"], [base + url], f"web seeds of {name}")
+    leech(box, m, magnet, top + "/debian/12/one.iso")
+    for fn in (lambda: open(m.path("publish/new"), "w"),
+               lambda: os.unlink(m.path("publish/debian/12/one.iso"))):
+        try:
+            fn()
+            raise Failed("a read-only tree was changed")
+        except OSError as e:
+            same(e.errno, errno.EROFS, "errno")
+    # A new image comes: seen although it lies deep.
+    box.run(["mount", "-o", "remount,rw", top])
+    box.run(["cp", top + "/x y/two.iso", top + "/debian/12/three.iso"])
+    published(m, "debian/12/three.iso")
+
+
+@case("a full disk reaches the writer, and nothing of it is published")
+def full(box):
+    top = box.mkdir("small")
+    box.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", top])
+    box.at_end(subprocess.run, ["umount", "-l", top])
+    m = publisher(box, f"publish_dir={top}")
+    with open(m.path("publish/big"), "wb", buffering=0) as f:
+        try:
+            for _ in range(80):
+                f.write(bytes(100_000))
+            raise Failed("8 MB went into 4 MiB")
+        except OSError as e:
+            same(e.errno, errno.ENOSPC, "errno")
+        same(entry(m, "big")["state"], "writing", "state")
+    os.unlink(m.path("publish/big"))
+    box.run(["cp", "/etc/hostname", m.path("publish/small")])
+    published(m, "small")
+    same(os.listdir(m.path("torrents")), ["small.torrent"], "torrents/")
 
 
 @case("the infohash is libtorrent's")
