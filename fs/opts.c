@@ -298,6 +298,8 @@ int opts_set(struct opts *o, const char *key, const char *value,
 		o->has_state = true;
 	if (k->type == TYPE_PATH && k->at == offsetof(struct opts, data_dir))
 		o->has_data = true;
+	if (k->type == TYPE_PATH && k->at == offsetof(struct opts, publish_dir))
+		o->has_publish = true;
 	warn_inactive(o, k);
 	return 0;
 }

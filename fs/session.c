@@ -305,7 +305,10 @@ int session_open(const struct opts *opts, const struct session_config *config,
 	}
 	if (config->publishes) {
 		r = publish_open(s, &s->publish, why);
-		if (r < 0)
+		/* Who did not ask for it can do without. */
+		if (r < 0 && !opts->has_publish)
+			log_warn("nothing can be published: %s", why);
+		else if (r < 0)
 			goto fail;
 	}
 	s->http = http_new(s->loop, "weirfs/" WEIRFS_VERSION);
