@@ -20,7 +20,7 @@ struct opts {
 	/* owned, absolute after opts_finish */
 	char *state_dir, *data_dir, *publish_dir;
 	bool has_state, has_data, has_publish; /* given by the user */
-	uint16_t port;            /* 0: first free of 6881..6889 */
+	uint16_t port;                         /* 0: first free of 6881..6889 */
 	bool has_bind;
 	struct addr bind4, bind6;   /* family 0: not that one */
 	struct opts_list peers;     /* HOST:PORT */

@@ -1,10 +1,9 @@
 /* fs/publish_private.h: the publisher from inside. Loop thread only.
  *
- * publish.c (entries, their clocks, what the mount tells), publish_hash.c (the
- * work on workers), publish_seal.c (from quiet to torrent), publish_note.c
- * (what is remembered), publish_watch.c and publish_look.c (what happens behind
- * our back),
- * publish_face.c (what people see). */
+ * publish.c (entries, their clocks), publish_events.c (what the mount tells),
+ * publish_hash.c (the work on workers), publish_seal.c (from quiet to torrent),
+ * publish_note.c (what is remembered), publish_watch.c and publish_look.c (what
+ * happens behind our back), publish_face.c (what people see). */
 #pragma once
 
 #include "engine/base/list.h"
@@ -93,6 +92,9 @@ bool publish_is_entry_name(const char *path, size_t len);
 struct publish_entry *publish_entry_of(struct publish *p, const char *path,
 				       bool make);
 void publish_entry_free(struct publish_entry *e);
+/* Its path is another one. */
+void publish_entry_rehash(struct publish_entry *e);
+void publish_file_rehash(struct publish_file *f);
 /* Something is or may be new: the clock starts again. IS_HINT: a rename says
  * that it is finished. */
 void publish_settle(struct publish_entry *e, bool is_hint);
