@@ -1,8 +1,8 @@
-/* A file counts as unchanged while device, inode, size and modification time
- * are those of the scan. That is looked at when it is opened and once more when
- * everything is hashed, and no read may come out short. Somebody who changes a
- * file and sets its time back is not caught; no hash would be right for them
- * either. */
+/* A file counts as unchanged while device, inode, size and both times are those
+ * of the scan. That is looked at when it is opened, now and then while it is
+ * read, so that nobody waits an hour for the bad news, and once more when
+ * everything is hashed; and no read may come out short. The time of the inode
+ * tells of those who write and set the time of the bytes back. */
 #include "engine/make_scan.h"
 
 #include <dirent.h>
@@ -19,6 +19,8 @@
 #include "engine/base/mem.h"
 #include "engine/make_info.h"
 #include "engine/store_fs.h"
+
+#define LOOK_BYTES (4u << 20)
 
 /* Says it about PATH. Returns R. */
 __attribute__((format(printf, 4, 5))) static int
@@ -69,6 +71,7 @@ static int add_file(struct make_scan *s, char *path, const struct stat *st)
 		.length = (uint64_t)st->st_size,
 		.is_exec = st->st_mode & S_IXUSR,
 		.mtime = st->st_mtim,
+		.ctime = st->st_ctim,
 		.dev = st->st_dev,
 		.ino = st->st_ino,
 	};
@@ -281,14 +284,19 @@ static int open_file(const struct make_scan *s, const struct make_file *f,
 	return fd < 0 ? -errno : fd;
 }
 
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 static bool is_unchanged(const struct make_file *f, int fd)
 {
 	struct stat st;
 
 	return !fstat(fd, &st) && st.st_dev == f->dev && st.st_ino == f->ino &&
 	       (uint64_t)st.st_size == f->length &&
-	       st.st_mtim.tv_sec == f->mtime.tv_sec &&
-	       st.st_mtim.tv_nsec == f->mtime.tv_nsec;
+	       is_same_time(&st.st_mtim, &f->mtime) &&
+	       is_same_time(&st.st_ctim, &f->ctime);
 }
 
 static int fail_stale(struct make_scan *s, const struct make_file *f)
@@ -302,11 +310,16 @@ static int hold_file(struct make_scan *s, unsigned thread, uint32_t file)
 	const struct make_file *f = &s->files[file];
 	int fd = s->open[thread].fd;
 
-	if (fd >= 0 && s->open[thread].file == file)
-		return fd;
+	if (fd >= 0 && s->open[thread].file == file) {
+		if (s->open[thread].bytes < LOOK_BYTES)
+			return fd;
+		s->open[thread].bytes = 0;
+		return is_unchanged(f, fd) ? fd : fail_stale(s, f);
+	}
 	if (fd >= 0)
 		close(fd);
 	s->open[thread].file = file;
+	s->open[thread].bytes = 0;
 	fd = open_file(s, f, O_RDONLY | O_NOCTTY | O_NONBLOCK);
 	s->open[thread].fd = fd < 0 ? -1 : fd;
 	if (fd == -ENOENT)
@@ -339,6 +352,7 @@ static int read_file(struct make_scan *s, unsigned thread, uint32_t file,
 
 	if (fd < 0)
 		return fd;
+	s->open[thread].bytes += len;
 	while (len) {
 		ssize_t n = pread(fd, out, len, (off_t)off);
 

@@ -15,7 +15,7 @@ struct make_file {
 	uint64_t offset; /* in the torrent, once make_scan_place() ran */
 	uint64_t length;
 	bool is_exec;
-	struct timespec mtime; /* these three tell whether it changed */
+	struct timespec mtime, ctime; /* these tell whether it changed */
 	uint64_t dev, ino;
 };
 
@@ -33,6 +33,7 @@ struct make_scan {
 	struct {
 		uint32_t file;
 		int fd;                /* -1: none */
+		size_t bytes;          /* read since it was looked at */
 	} open[PIECEHASH_THREADS_MAX]; /* one of each thread */
 };
 

@@ -519,13 +519,16 @@ static void meddled(void (*meddle)(struct rig *rig), const char *rule)
 {
 	struct rig rig;
 
-	rig_init(&rig);
-	add_file(&rig, "a", 50000);
-	add_file(&rig, "b", 50000);
-	assert_int_equal(symlink("a", scratch_path(rig.src, "z")), 0);
-	rig.meddle = meddle;
-	refused(&rig, -ESTALE, rule);
-	rig_release(&rig);
+	for (enum make_kind kind = MAKE_V1; kind <= MAKE_HYBRID; kind++) {
+		rig_init(&rig);
+		add_file(&rig, "a", 50000);
+		add_file(&rig, "b", 50000);
+		assert_int_equal(symlink("a", scratch_path(rig.src, "z")), 0);
+		rig.options.kind = kind;
+		rig.meddle = meddle;
+		refused(&rig, -ESTALE, rule);
+		rig_release(&rig);
+	}
 }
 
 static void cut(struct rig *rig)
@@ -559,6 +562,21 @@ static void touch(struct rig *rig)
 		utimensat(AT_FDCWD, scratch_path(rig->src, "b"), times, 0), 0);
 }
 
+/* Other bytes, the same length and time. */
+static void rewrite_in_secret(struct rig *rig)
+{
+	const char *path = scratch_path(rig->src, "b");
+	struct timespec times[2];
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	scratch_write(rig->src, "b", "!", 1);
+	assert_int_equal(truncate(path, 50000), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 static void link_instead(struct rig *rig)
 {
 	vanish(rig);
@@ -572,6 +590,7 @@ static void test_changed__while_it_was_hashed(void **state)
 	meddled(vanish, "b: vanished while it was hashed");
 	meddled(replace, "while it was hashed");
 	meddled(touch, "b: changed while it was hashed");
+	meddled(rewrite_in_secret, "b: changed while it was hashed");
 }
 
 static void test_changed__into_a_link(void **state)

@@ -164,6 +164,38 @@ def errors(box):
     same(open(inside, "rb").read(), b"old", "the older file")
 
 
+def meddle_with(box, kind, how):
+    """While a file is hashed that would take minutes. What is there at the end
+    is small, so that it does not."""
+    src, out = box.path("src/film"), box.mkdir("out")
+    random_file(src, 1 << 20)
+    os.truncate(src, 2 ** 33)
+    p = box.spawn([PROGRAM, "make", src, kind, "-o", out + "/t.torrent"])
+    until(lambda: cpu_ticks(p) > 5, 20, "it hashes")
+    how(src)
+    same(p.wait(120), REFUSED, "exit status")
+    check("film: changed while it was hashed" in p.log(), p.log()[-300:])
+    same(os.listdir(out), [], "files left")
+
+
+def rewrite(path):
+    with open(path, "r+b") as f:
+        f.write(b"other")
+
+
+for how_name, how in (("shrinks", lambda p: os.truncate(p, 1 << 20)),
+                      ("grows", lambda p: os.truncate(p, 2 ** 33 + 1)),
+                      ("is rewritten", rewrite)):
+    @case(f"a file that {how_name} while it is hashed is an error", 150)
+    def changed(box, how=how):
+        meddle_with(box, "--v1" if how is rewrite else "--hybrid", how)
+
+
+def cpu_ticks(p):
+    with open(f"/proc/{p.pid}/stat", encoding="utf-8") as f:
+        return int(f.read().rsplit(")")[1].split()[11])
+
+
 @case("^C: exit status 130 and nothing left behind")
 def stopped(box):
     out = box.mkdir("out")
@@ -171,8 +203,7 @@ def stopped(box):
     with open(sparse, "wb") as f:
         f.truncate(2 ** 36)  # minutes of zeros
     p = box.spawn([PROGRAM, "make", sparse, "--v1", "-o", out + "/t.torrent"])
-    until(lambda: int(open(f"/proc/{p.pid}/stat").read().rsplit(")")[1]
-                      .split()[11]) > 5, 20, "it hashes")
+    until(lambda: cpu_ticks(p) > 5, 20, "it hashes")
     p.signal(signal.SIGINT)
     same(p.wait(5), STOPPED, "exit status")
     same(os.listdir(out), [], "files left")
