@@ -23,6 +23,7 @@ struct request {
 	const char *src, *out; /* out: NULL: NAME.torrent */
 	const char *trackers[LIMIT_TRACKERS];
 	const char *webseeds[LIMIT_WEBSEEDS];
+	const char *nodes[LIMIT_DHT_NODES];
 	bool has_kind, is_json, is_quiet;
 	struct progress progress;
 };
@@ -200,7 +201,10 @@ enum {
 	KEY_HYBRID,
 	KEY_PIECE_LENGTH,
 	KEY_ANNOUNCE,
+	KEY_KENOSIS,
 	KEY_WEB_SEED,
+	KEY_NODE,
+	KEY_SOURCE,
 	KEY_PRIVATE,
 	KEY_COMMENT,
 	KEY_NAME,
@@ -216,7 +220,11 @@ static const struct option long_options[] = {
 	{ "hybrid", no_argument, NULL, KEY_HYBRID },
 	{ "piece-length", required_argument, NULL, KEY_PIECE_LENGTH },
 	{ "announce", required_argument, NULL, KEY_ANNOUNCE },
-	{ "web-seed", required_argument, NULL, KEY_WEB_SEED },
+	{ "kenosis", required_argument, NULL, KEY_KENOSIS },
+	{ "webseed", required_argument, NULL, KEY_WEB_SEED },
+	{ "web-seed", required_argument, NULL, KEY_WEB_SEED }, /* older */
+	{ "node", required_argument, NULL, KEY_NODE },
+	{ "source", required_argument, NULL, KEY_SOURCE },
 	{ "private", no_argument, NULL, KEY_PRIVATE },
 	{ "comment", required_argument, NULL, KEY_COMMENT },
 	{ "name", required_argument, NULL, KEY_NAME },
@@ -246,12 +254,12 @@ static int set_number(uint32_t *out, const char *name, const char *text)
 	return EXIT_OK;
 }
 
-static int add_url(const char **list, size_t *num, size_t max, const char *url)
+static int add_to(const char **list, size_t *num, size_t max, const char *value)
 {
 	if (*num == max)
-		return command_usage(&cmd_make, "at most %zu URLs of a kind",
-				     max);
-	list[(*num)++] = url;
+		return command_usage(&cmd_make, "%s: at most %zu of a kind",
+				     value, max);
+	list[(*num)++] = value;
 	return EXIT_OK;
 }
 
@@ -277,11 +285,19 @@ static int set_option(struct request *rq, int key, const char *value)
 	case KEY_THREADS:
 		return set_number(&o->threads, "--threads", value);
 	case KEY_ANNOUNCE:
-		return add_url(rq->trackers, &o->num_trackers, LIMIT_TRACKERS,
-			       value);
+		return add_to(rq->trackers, &o->num_trackers, LIMIT_TRACKERS,
+			      value);
 	case KEY_WEB_SEED:
-		return add_url(rq->webseeds, &o->num_webseeds, LIMIT_WEBSEEDS,
-			       value);
+		return add_to(rq->webseeds, &o->num_webseeds, LIMIT_WEBSEEDS,
+			      value);
+	case KEY_NODE:
+		return add_to(rq->nodes, &o->num_nodes, LIMIT_DHT_NODES, value);
+	case KEY_KENOSIS:
+		o->kenosis = value;
+		break;
+	case KEY_SOURCE:
+		o->source = value;
+		break;
 	case KEY_PRIVATE:
 		o->is_private = true;
 		break;
@@ -317,6 +333,7 @@ static int run(int argc, char **argv)
 	rq.options.arg = &rq;
 	rq.options.trackers = rq.trackers;
 	rq.options.webseeds = rq.webseeds;
+	rq.options.nodes = rq.nodes;
 	while ((key = getopt_long(argc, argv, "o:q", long_options, NULL)) !=
 	       -1) {
 		r = set_option(&rq, key, optarg);
@@ -344,10 +361,15 @@ const struct command cmd_make = {
 		"  --piece-length N  bytes, a power of two; 256k, 1M (default: "
 		"by size)\n"
 		"  --announce URL    a tracker; again for more, each a tier\n"
-		"  --web-seed URL    where the data is served by HTTP; again "
+		"  --kenosis DOMAIN  trackers found through Kademlia, "
+		"named after the infohash\n"
+		"  --webseed URL     where the data is served by HTTP; again "
 		"for more\n"
+		"  --node HOST:PORT  a node of the DHT; again for more\n"
 		"  --private         peers from the trackers only (BEP 27)\n"
 		"  --comment TEXT    for people\n"
+		"  --source TEXT     sets one site's torrents apart: changes "
+		"the infohash\n"
 		"  --name NAME       instead of the last part of SRC\n"
 		"  --threads N       that hash (default: one per core)\n"
 		"  --no-date         leave the creation date out\n"

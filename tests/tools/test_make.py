@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Goal: `weirctl make` makes the torrents that mktorrent and libtorrent make
 of the same files, and leaves nothing behind when it cannot."""
+import hashlib
 import os
 import pty
 import select
@@ -10,7 +11,7 @@ import time
 from weirctl import (PROGRAM, REFUSED, STOPPED, USAGE, facts, libtorrent,
                      lt_torrent, read_torrent, small_tree, tree_files, weirctl)
 from harness import case, check, main, need, same, until
-from torrent import random_file, random_tree, sha256
+from torrent import bencode, random_file, random_tree, sha256
 
 TREES = {
     "a small tree": lambda box: small_tree(box),
@@ -70,13 +71,15 @@ def options(box):
     plain = make(box, src)
     top, infohash = make(box, src, "--announce", "http://a.example/x",
                          "--announce", "udp://b.example:80", "--comment", "é",
-                         "--web-seed", "http://w.example/ x", "--no-date")
+                         "--webseed", "http://w.example/ x", "--node",
+                         "router.example:6881", "--no-date")
     same(infohash, plain[1], "infohash")
     same(top[b"announce"], b"http://a.example/x", "announce")
     same(top[b"announce-list"], [[b"http://a.example/x"],
                                  [b"udp://b.example:80"]], "announce-list")
     same(top[b"comment"], "é".encode(), "comment")
     same(top[b"url-list"], [b"http://w.example/%20x"], "url-list")
+    same(top[b"nodes"], [[b"router.example", 6881]], "nodes")
     check(b"creation date" not in top, "a date")
     check(abs(plain[0][b"creation date"] - time.time()) < 100, "the date")
     check(plain[0][b"created by"].startswith(b"weirfs/"), "created by")
@@ -86,6 +89,28 @@ def options(box):
     same(top[b"info"][b"name"], b"other", "name")
     same(top[b"info"][b"piece length"], 65536, "piece length")
     check(infohash != plain[1], "the same infohash")
+    top, other = make(box, src, "--source", "S")
+    same(top[b"info"][b"source"], b"S", "source")
+    check(other not in (infohash, plain[1]), "the same infohash")
+
+
+@case("--kenosis: trackers named after the infohash, before the others")
+def kenosis(box):
+    top, infohash = make(box, small_tree(box), "--kenosis", "Example.ORG:80",
+                         "--announce", "http://a.example/x")
+    names = [f"{infohash}{rank}.bt.example.org:80/announce"
+             for rank in ("", "--r1", "--r2")]
+    same([[u.decode() for u in tier] for tier in top[b"announce-list"]],
+         [["http://" + names[0]], ["udp://" + names[0]],
+          ["http://" + names[1], "udp://" + names[1]],
+          ["http://" + names[2], "udp://" + names[2]],
+          ["http://a.example/x"]], "tiers")
+    same(top[b"announce"].decode(), "http://" + names[0], "announce")
+    weirctl(box, "make", box.path("tree"), "--v2", "-q", "--kenosis", "x.y",
+            "-o", box.path("2.torrent"))
+    top, _ = read_torrent(box.path("2.torrent"))
+    key = hashlib.sha256(bencode(top[b"info"])).hexdigest()[:40]
+    same(top[b"announce"].decode(), f"http://{key}.bt.x.y:6969/announce", "v2")
 
 
 @case("names, sizes and order are those of the files; links are left out")
@@ -148,6 +173,8 @@ def errors(box):
             ((src, "--piece-length", "x"), USAGE, "no number"),
             ((src, "--announce", "tracker"), USAGE, "http, https or udp"),
             ((src, "--name", "a/b"), USAGE, "one element"),
+            ((src, "--kenosis", "http://x"), USAGE, "DOMAIN or DOMAIN:PORT"),
+            ((src, "--node", "x"), USAGE, "HOST:PORT"),
             ((src, "--v1", "--v2"), USAGE, "one of --v1"),
             ((src, src), USAGE, "one SRC"),
             ((), USAGE, "one SRC"),

@@ -23,8 +23,8 @@ _weirctl()
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 		return
 		;;
-	--port | --bind | --announce | --web-seed | --comment | --name | \
-		--threads)
+	--port | --bind | --announce | --kenosis | --webseed | --node | \
+		--comment | --source | --name | --threads)
 		return
 		;;
 	esac
