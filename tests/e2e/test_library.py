@@ -31,7 +31,8 @@ def gone(path):
 @case("an empty library has its folders")
 def empty(box):
     m = Mount(box)
-    same(names(m.point), [".weirfs", "by-hash", "files", "torrents"],
+    same(names(m.point), [".weirfs", "by-hash", "files", "publish",
+                          "torrents"],
          "the root")
     for d in ("by-hash", "files", "torrents"):
         same(names(m.path(d)), [], d)
