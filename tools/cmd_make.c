@@ -375,7 +375,7 @@ const struct command cmd_make = {
 		"  --no-date         leave the creation date out\n"
 		"  --json            print what was made for scripts\n"
 		"  -q                no progress\n"
-		"Of a folder, dot-files, CVS, core, Thumbs.db, desktop.ini "
-		"and links are left out.\n",
+		"Left out of a folder: dot-files, CVS, core, Thumbs.db, "
+		"desktop.ini, links.\n",
 	.run = run,
 };

@@ -39,7 +39,7 @@ def background(box):
     box.run([WEIRFS, point, "-o", flags(box)], seconds=10)
     check(mounted(point), "mounted when the command returns")
     same(sorted(os.listdir(point)), [".weirfs", "by-hash", "files",
-                                     "torrents"], "the root")
+                                     "publish", "torrents"], "the root")
     pids = daemons(point)
     same(len(pids), 1, "daemons")
     same(os.readlink(f"/proc/{pids[0]}/fd/0"), "/dev/null", "stdin")
