@@ -89,3 +89,5 @@ void mount_on_notes_out(struct mount *m);
  * was; CHILD 0: forget what you know, else: it is deleted. */
 void notify_entry(struct mount *m, uint64_t parent, uint64_t child,
 		  const char *name);
+/* The pages of a file are not what they were. */
+void notify_inode(struct mount *m, uint64_t ino);

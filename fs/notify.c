@@ -13,7 +13,7 @@
 struct note {
 	struct job job;
 	struct mount *m;
-	uint64_t parent, child;
+	uint64_t parent, child; /* PARENT 0: CHILD's pages */
 	char name[NODE_NAME_SIZE];
 };
 
@@ -23,7 +23,10 @@ static void note_run(struct job *job)
 	size_t len = strlen(n->name);
 
 	/* The kernel may never have heard of it: any result is fine. */
-	if (n->child)
+	if (!n->parent)
+		(void)fuse_lowlevel_notify_inval_inode(n->m->se, n->child, 0,
+						       0);
+	else if (n->child)
 		(void)fuse_lowlevel_notify_delete(n->m->se, n->parent, n->child,
 						  n->name, len);
 	else
@@ -57,4 +60,9 @@ void notify_entry(struct mount *m, uint64_t parent, uint64_t child,
 	n->job.done = note_done;
 	m->num_notes++;
 	worker_submit(m->s->workers, LANE_NOTIFY, &n->job);
+}
+
+void notify_inode(struct mount *m, uint64_t ino)
+{
+	notify_entry(m, 0, ino, "");
 }

@@ -69,6 +69,8 @@ static void getattr_done(struct pub_job *j)
 	if (!j->r && j->node != j->p->tree.root && !j->handle && j->fd < 0 &&
 	    (j->st.st_ino != j->node->backing || j->st.st_dev != j->node->dev))
 		j->r = -ESTALE;
+	if (!j->r)
+		pub_on_seen(j->p, j->node, &j->st);
 	reply_attr(j);
 }
 
@@ -539,7 +541,7 @@ void pub_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 void pub_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	if (is_ours(name) || !is_user(name))
-		fuse_reply_err(req, is_ours(name) ? EPERM : ENODATA);
+		fuse_reply_err(req, is_ours(name) ? EPERM : EOPNOTSUPP);
 	else
 		xattr(req, ino, 3, name, NULL, 0, 0);
 }

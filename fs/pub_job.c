@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/base/limits.h"
 #include "engine/base/random.h"
 #include "engine/store_fs.h"
 
@@ -182,9 +183,11 @@ static int find_way(struct pub_job *j)
 		struct pub_handle *h = list_first(&j->node->handles,
 						  struct pub_handle, in_node);
 
-		if (!h || j->name)
-			return h ? -ENOENT : -ESTALE;
-		j->fd = fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
+		if (j->name)
+			return -ENOENT;
+		if (!h && j->node->gone_fd < 0)
+			return -ESTALE;
+		j->fd = fcntl(h ? h->fd : j->node->gone_fd, F_DUPFD_CLOEXEC, 0);
 		if (j->fd < 0)
 			return -errno;
 	}
@@ -265,16 +268,56 @@ bool pub_stop(struct pub *p)
 
 /* ---- where it is: worker ---- */
 
+/* Down PATH from FROM as far as one call can take it: what is left of PATH is
+ * short enough for the next one. Returns the folder to go on from, which is
+ * FROM or is to be closed; -errno. */
+static int go_down(int from, const char **path)
+{
+	int at = from;
+
+	while (strlen(*path) > LIMIT_PATH_BYTES) {
+		const char *end = *path + LIMIT_PATH_BYTES;
+		char *part;
+		int next;
+
+		while (*end != '/')
+			end--;
+		part = mem_strndup(*path, (size_t)(end - *path));
+		next = store_fs_open(at, part, O_PATH | O_DIRECTORY, 0);
+		free(part);
+		if (at != from)
+			close(at);
+		if (next < 0)
+			return next;
+		at = next;
+		*path = end + 1;
+	}
+	return at;
+}
+
+static int open_path(int root, const char *path, int flags)
+{
+	int at = go_down(root, &path), fd;
+
+	if (at < 0)
+		return at;
+	fd = store_fs_open(at, *path ? path : ".", flags, 0);
+	if (at != root)
+		close(at);
+	return fd;
+}
+
 int pub_open_folder(struct pub_job *j, bool other)
 {
-	const char *path = other ? j->other_path : j->path;
-
-	return store_fs_open(j->p->root, *path ? path : ".",
-			     O_PATH | O_DIRECTORY, 0);
+	return open_path(j->p->root, other ? j->other_path : j->path,
+			 O_PATH | O_DIRECTORY);
 }
 
 int pub_at_node(struct pub_job *j, struct pub_at *at)
 {
+	const char *path = j->path;
+	int from;
+
 	at->owned = -1;
 	if (j->fd >= 0) {
 		at->fd = j->fd;
@@ -283,13 +326,17 @@ int pub_at_node(struct pub_job *j, struct pub_at *at)
 		return 0;
 	}
 	at->flags = AT_SYMLINK_NOFOLLOW;
-	if (!*j->path) {
+	if (!*path) {
 		at->fd = j->p->root;
 		at->name = ".";
 		return 0;
 	}
-	at->owned = at->fd =
-		store_fs_open_parent(j->p->root, j->path, &at->name);
+	from = go_down(j->p->root, &path);
+	if (from < 0)
+		return from;
+	at->owned = at->fd = store_fs_open_parent(from, path, &at->name);
+	if (from != j->p->root)
+		close(from);
 	return at->fd < 0 ? at->fd : 0;
 }
 
@@ -305,8 +352,7 @@ int pub_open_node(struct pub_job *j, int flags)
 	int fd;
 
 	if (j->fd < 0)
-		return store_fs_open(j->p->root, *j->path ? j->path : ".",
-				     flags, 0);
+		return open_path(j->p->root, j->path, flags);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", j->fd);
 	fd = open(path, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
@@ -390,6 +436,19 @@ void pub_fill_entry(struct pub_job *j, struct pub_node *n,
 	pub_fill_attr(n, &j->st, &e->attr);
 }
 
+void pub_on_seen(struct pub *p, struct pub_node *n, const struct stat *st)
+{
+	struct store_stamp now;
+
+	if (!S_ISREG(st->st_mode))
+		return;
+	publish_stamp(st, &now);
+	if (n->seen.size >= 0 &&
+	    (n->seen.size != now.size || n->seen.mtime_ns != now.mtime_ns))
+		notify_inode(p->m, n->ino);
+	n->seen = now;
+}
+
 void pub_reply_entry(struct pub_job *j)
 {
 	struct fuse_entry_param e;
@@ -400,6 +459,7 @@ void pub_reply_entry(struct pub_job *j)
 		return;
 	}
 	n = pub_found(j->node, j->name, &j->st);
+	pub_on_seen(j->p, n, &j->st);
 	pub_fill_entry(j, n, &e);
 	/* Counted first: a reply that fails took no reference. */
 	n->nlookup++;

@@ -113,5 +113,8 @@ void pub_reply_err(struct pub_job *j); /* of r, 0 too */
 void pub_fill_entry(struct pub_job *j, struct pub_node *n,
 		    struct fuse_entry_param *e);
 void pub_reply_entry(struct pub_job *j);
+/* N's file is ST now. If it was changed behind our back, the kernel is to read
+ * it anew. */
+void pub_on_seen(struct pub *p, struct pub_node *n, const struct stat *st);
 void pub_fill_attr(const struct pub_node *n, const struct stat *st,
 		   struct stat *out);

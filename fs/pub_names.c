@@ -258,6 +258,10 @@ static void remove_run(struct pub_job *j)
 		j->r = dir;
 		return;
 	}
+	/* A removed folder may still be somebody's own. */
+	if (j->flags & AT_REMOVEDIR)
+		j->new_fd =
+			openat(dir, j->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (unlinkat(dir, j->name, j->flags) < 0)
 		j->r = -errno;
 	close(dir);
@@ -271,6 +275,10 @@ static void remove_done(struct pub_job *j)
 	if (!j->r) {
 		if (path)
 			publish_on_removed(j->p->publish, path);
+		if (n && n->gone_fd < 0) {
+			n->gone_fd = j->new_fd;
+			j->new_fd = -1;
+		}
 		if (n)
 			pub_lose_name(n);
 	}

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
@@ -21,6 +22,7 @@ void pub_tree_init(struct pub_tree *t)
 	root->tree = t;
 	root->ino = PUB_ROOT_INO;
 	root->type = S_IFDIR;
+	root->gone_fd = -1;
 	root->refs = 1;
 	list_init(&root->by_name);
 	list_init(&root->handles);
@@ -35,6 +37,8 @@ static void node_free(struct pub_node *n)
 	list_remove(&n->by_ino);
 	list_remove(&n->by_name);
 	n->tree->num--;
+	if (n->gone_fd >= 0)
+		close(n->gone_fd);
 	free(n->name);
 	free(n);
 }
@@ -156,6 +160,7 @@ static struct pub_node *node_new(struct pub_tree *t, uint64_t ino,
 	n->backing = st->st_ino;
 	n->type = st->st_mode & S_IFMT;
 	n->seen.size = -1;
+	n->gone_fd = -1;
 	list_init(&n->by_name);
 	list_init(&n->handles);
 	list_init(&n->jobs);
@@ -174,7 +179,7 @@ struct pub_node *pub_found(struct pub_node *dir, const char *name,
 	if (!n) {
 		n = node_new(t, ino, st);
 	} else if (n->type != (st->st_mode & S_IFMT) ||
-		   (!n->name && list_is_empty(&n->handles))) {
+		   (!n->name && list_is_empty(&n->handles) && n->gone_fd < 0)) {
 		/* The backing number was used again for another file. */
 		n->generation++;
 		n->type = st->st_mode & S_IFMT;
