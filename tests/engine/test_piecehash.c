@@ -9,6 +9,7 @@
 
 #include "engine/base/mem.h"
 #include "engine/base/random.h"
+#include "engine/merkle.h"
 #include "engine/piecehash.h"
 
 struct rig {
@@ -150,6 +151,107 @@ static void test_run__hashes_each_piece_once(void **state)
 		}
 }
 
+/* Files of a hybrid: each begins at a piece; all bytes are rig.data. */
+#define V2_PIECE 65536u
+
+static const struct {
+	uint32_t first_piece, length;
+} v2_files[] = { { 0, 1 },
+		 { 1, 16384 },
+		 { 2, 65536 },
+		 { 3, 65537 },
+		 { 5, 3 * 65536 + 20000 } };
+
+struct v2_rig {
+	struct rig rig;
+	uint8_t nodes[9][32];
+};
+
+static size_t v2_file_of(uint32_t piece)
+{
+	size_t i = ARRAY_LEN(v2_files) - 1;
+
+	while (v2_files[i].first_piece > piece)
+		i--;
+	return i;
+}
+
+static struct piecehash_part v2_part(void *arg, uint32_t piece)
+{
+	size_t i = v2_file_of(piece);
+	uint32_t left = v2_files[i].length -
+			(piece - v2_files[i].first_piece) * V2_PIECE;
+
+	return (struct piecehash_part){
+		.bytes = left < V2_PIECE ? left : V2_PIECE,
+		.is_longer_file = v2_files[i].length > V2_PIECE,
+	};
+}
+
+static int v2_piece(void *arg, uint32_t piece, int r,
+		    const struct piecehash_result *result)
+{
+	struct v2_rig *v2 = arg;
+
+	memcpy(v2->nodes[piece], result->node, 32);
+	return rig_piece(&v2->rig, piece, r, result);
+}
+
+/* Folds all leaves of a file at once, which needs no piece. */
+static void check_v2_file(const struct v2_rig *v2, size_t i)
+{
+	uint32_t length = v2_files[i].length;
+	size_t num = (length + 16383) / 16384;
+	const uint8_t *at =
+		v2->rig.data + (size_t)v2_files[i].first_piece * V2_PIECE;
+	uint8_t leaves[16][32], want[32], got[32];
+
+	for (size_t k = 0; k < num; k++)
+		sha256(at + k * 16384, k + 1 < num ? 16384 : length - k * 16384,
+		       leaves[k]);
+	merkle_root(leaves[0], num, 0, want);
+	if (length <= V2_PIECE)
+		memcpy(got, v2->nodes[v2_files[i].first_piece], 32);
+	else
+		merkle_root(v2->nodes[v2_files[i].first_piece],
+			    (length + V2_PIECE - 1) / V2_PIECE,
+			    merkle_piece_height(V2_PIECE), got);
+	assert_memory_equal(got, want, 32);
+}
+
+static void test_run__hashes_trees_and_pads(void **state)
+{
+	for (unsigned threads = 1; threads < 5; threads++) {
+		struct v2_rig v2;
+		struct piecehash p = {
+			.has_v1 = true,
+			.has_v2 = true,
+			.threads = threads,
+			.read = rig_read,
+			.part = v2_part,
+			.piece = v2_piece,
+			.arg = &v2,
+		};
+
+		rig_init(&v2.rig, 9 * V2_PIECE, V2_PIECE);
+		p.layout = v2.rig.layout;
+		for (size_t i = 0; i < ARRAY_LEN(v2_files); i++) {
+			size_t end =
+				(size_t)v2_files[i].first_piece * V2_PIECE +
+				v2_files[i].length;
+			size_t pad = (V2_PIECE - end % V2_PIECE) % V2_PIECE;
+
+			memset(v2.rig.data + end, 0, pad);
+		}
+		assert_int_equal(piecehash_run(&p), 0);
+		v2.rig.progress = v2.rig.layout.total;
+		check_all_right(&v2.rig);
+		for (size_t i = 0; i < ARRAY_LEN(v2_files); i++)
+			check_v2_file(&v2, i);
+		rig_release(&v2.rig);
+	}
+}
+
 static void test_run__tells_which_piece_is_unreadable(void **state)
 {
 	struct rig rig;
@@ -219,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_run__hashes_each_piece_once),
+		cmocka_unit_test(test_run__hashes_trees_and_pads),
 		cmocka_unit_test(test_run__tells_which_piece_is_unreadable),
 		cmocka_unit_test(test_run__goes_on_after_half_a_piece),
 		cmocka_unit_test(test_run__ends_when_told),

@@ -147,11 +147,28 @@ def deadline(s, h):
         sys.stdout.buffer.flush()
 
 
+def add_in_order(files, path):
+    """By the bytes of whole paths, as mktorrent has it; libtorrent itself takes
+    files of a v1 torrent as folders list them."""
+    found = []
+    for root, _, names in os.walk(os.fsencode(path)):
+        found += [os.path.join(root, n) for n in names]
+    top = os.path.dirname(os.fsencode(path))
+    for full in sorted(found):
+        st = os.stat(full)
+        files.add_file(os.fsdecode(os.path.relpath(full, top)), st.st_size,
+                       lt.file_storage.flag_executable
+                       if st.st_mode & 0o100 else 0)
+
+
 def main(verb, *args):
     if verb == "make":
         path, out, piece, kind = args
         files = lt.file_storage()
-        lt.add_files(files, path)
+        if kind == "v1" and os.path.isdir(path):
+            add_in_order(files, path)
+        else:
+            lt.add_files(files, path)
         t = lt.create_torrent(files, int(piece), {
             "v1": lt.create_torrent.v1_only,
             "v2": lt.create_torrent.v2_only, "hybrid": 0}[kind])
