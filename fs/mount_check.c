@@ -238,6 +238,34 @@ static bool has_user_allow_other(void)
 	return is_found;
 }
 
+static bool is_within(const char *path, const char *folder)
+{
+	size_t n = strlen(folder);
+
+	return !strncmp(path, folder, n) &&
+	       (!path[n] || path[n] == '/' || n == 1);
+}
+
+/* We would publish ourselves, or wait for ourselves. POINT is canonical, and
+ * publish_dir may not be there yet. */
+static int check_publish(const struct opts *o, const char *point,
+			 char why[SESSION_WHY_SIZE])
+{
+	char *full = o->publish_dir ? realpath(o->publish_dir, NULL) : NULL;
+	const char *dir = full ? full : o->publish_dir;
+	int r = 0;
+
+	if (dir && !o->is_single &&
+	    (is_within(point, dir) || is_within(dir, point))) {
+		SAY("publish_dir %.200s and the mount point %.200s must not be "
+		    "one inside the other",
+		    dir, point);
+		r = -EINVAL;
+	}
+	free(full);
+	return r;
+}
+
 int mount_check(const struct opts *o, const char *point,
 		char why[SESSION_WHY_SIZE])
 {
@@ -248,6 +276,8 @@ int mount_check(const struct opts *o, const char *point,
 	r = check_device(why);
 	if (!r)
 		r = check_point(o, point, why);
+	if (!r)
+		r = check_publish(o, point, why);
 	if (!r && (o->allow_other || o->allow_root) && geteuid() &&
 	    !has_user_allow_other()) {
 		SAY("allow_other needs a line \"user_allow_other\" in "

@@ -24,9 +24,9 @@ def fails(box, argv, *patterns, status=1):
     return text
 
 
-def options(box):
-    return ["-o", f"state={box.path('st')},data={box.path('da')},"
-            f"port={box.port()}"]
+def options(box, *more):
+    return ["-o", ",".join((f"state={box.path('st')},data={box.path('da')},"
+                            f"port={box.port()}", *more))]
 
 
 def torrent(box, **info):
@@ -46,6 +46,17 @@ def no_torrent(box):
     point, bad = box.mkdir("mnt"), box.write("x.torrent", "<html>404</html>")
     fails(box, [WEIRFS, bad, point, *options(box)], "x.torrent", "torrent")
     fails(box, [WEIRCTL, "info", bad], "torrent")
+
+
+@case("publish_dir and mount point inside one another, or no such folder")
+def publish_within(box):
+    point = box.mkdir("mnt")
+    for where in (point, point + "/in", box.dir):
+        fails(box, [WEIRFS, point, *options(box, f"publish_dir={where}")],
+              "publish_dir", "inside")
+    fails(box, [WEIRFS, point,
+                *options(box, f"publish_dir={box.write('plain', b'')}")],
+          "publish_dir")
 
 
 REFUSED = {
