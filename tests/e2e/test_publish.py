@@ -436,7 +436,7 @@ def full(box):
     same(os.listdir(m.path("torrents")), ["small.torrent"], "torrents/")
 
 
-@case("the infohash is libtorrent's")
+@case("the infohash is libtorrent's, and that of weirctl make")
 def infohash(box):
     folder, m = tree(box), publisher(box)
     box.run(["cp", "-r", folder, m.path("publish")])
@@ -444,9 +444,17 @@ def infohash(box):
     out = box.path("lt.torrent")
     lt = os.path.join(os.path.dirname(__file__), "../lib/lt.py")
     box.run(["/usr/bin/python3", lt, "make", folder, out, "262144", "hybrid"])
-    theirs = info(box, out)
-    for key in ("infohash_v1", "infohash_v2"):
-        check(theirs[key] in magnet, f"{theirs[key]} in {magnet}")
+    ours = box.path("ours.torrent")
+    weirctl(box, "make", folder, "-o", ours)
+    for made in (info(box, out), info(box, ours)):
+        for key in ("infohash_v1", "infohash_v2"):
+            check(made[key] in magnet, f"{made[key]} in {magnet}")
+    for name, size in (("one", 1), ("odd", 5 * MIB + 3), ("large", 70 * MIB)):
+        path = random_file(box.path("src/" + name), size, size)
+        box.run(["cp", path, m.path("publish")])
+        magnet = published(m, name)
+        weirctl(box, "make", path, "-o", ours)
+        check(info(box, ours)["infohash_v2"] in magnet, f"{name}: {magnet}")
 
 
 if __name__ == "__main__":
