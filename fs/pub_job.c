@@ -11,6 +11,10 @@
 #include "engine/base/random.h"
 #include "engine/store_fs.h"
 
+/* Of the workers of the DISK lane, so that writers on a slow disk leave some to
+ * look-ups and to reads of torrents. */
+#define DATA_JOBS_MAX 2
+
 #define TIMEOUT_PUBLISH 1.0 /* s: others may change it behind our back */
 
 /* ---- life ---- */
@@ -29,6 +33,7 @@ struct pub *pub_new(struct mount *m)
 	p->is_read_only =
 		m->s->opts->is_read_only || publish_is_read_only(p->publish);
 	list_init(&p->names);
+	list_init(&p->turns);
 	for (unsigned i = 0; i < HANDLE_BUCKETS; i++)
 		list_init(&p->handles[i]);
 	p->next_fh = (uint64_t)random_u32() << 32 | 1;
@@ -140,6 +145,22 @@ struct pub_job *pub_job_new(fuse_req_t req, fuse_ino_t ino, const char *name,
 
 static void start_next(struct pub *p, struct pub_node *n);
 
+static void wait_for_turn(struct pub *p, struct pub_node *n)
+{
+	if (list_is_empty(&n->turn) && !list_is_empty(&n->jobs))
+		list_push_back(&p->turns, &n->turn);
+}
+
+/* To those that have waited longest. */
+static void give_turns(struct pub *p)
+{
+	struct list *first;
+
+	while (p->num_data < DATA_JOBS_MAX &&
+	       (first = list_pop_front(&p->turns)))
+		start_next(p, list_entry(first, struct pub_node, turn));
+}
+
 static void finish(struct pub_job *j)
 {
 	struct pub *p = j->p;
@@ -149,7 +170,13 @@ static void finish(struct pub_job *j)
 	j->done(j);
 	pub_ref(n);
 	job_free(j);
-	start_next(p, by_name ? NULL : n);
+	if (by_name)
+		start_next(p, NULL);
+	else if (list_is_empty(&p->turns))
+		start_next(p, n);
+	else
+		wait_for_turn(p, n);
+	give_turns(p);
 	pub_unref(n);
 }
 
@@ -166,6 +193,7 @@ static void job_done(struct job *job)
 	struct pub *p = j->p;
 
 	p->num_jobs--;
+	p->num_data -= !j->is_by_name;
 	if (j->is_by_name)
 		p->is_name_busy = false;
 	else
@@ -207,6 +235,7 @@ static void start(struct pub_job *j)
 		p->is_name_busy = true;
 	else
 		j->node->is_busy = true;
+	p->num_data += !j->is_by_name;
 	p->num_jobs++;
 	j->job.run = job_run;
 	j->job.done = job_done;
@@ -218,6 +247,10 @@ static void start_next(struct pub *p, struct pub_node *n)
 {
 	struct list *queue = n ? &n->jobs : &p->names;
 
+	if (n && p->num_data >= DATA_JOBS_MAX && !p->is_stopping) {
+		wait_for_turn(p, n);
+		return;
+	}
 	while (!(n ? n->is_busy : p->is_name_busy) && !list_is_empty(queue)) {
 		struct pub_job *j =
 			list_first(queue, struct pub_job, node_link);

@@ -16,6 +16,8 @@ struct pub {
 	bool is_read_only, is_stopping, is_name_busy;
 	struct pub_tree tree;
 	struct list names; /* jobs by name that wait */
+	struct list turns; /* nodes whose jobs wait for a worker */
+	unsigned num_data; /* jobs by bytes at a worker */
 	struct list handles[HANDLE_BUCKETS];
 	uint64_t next_fh;
 	unsigned num_jobs;  /* at a worker */

@@ -27,6 +27,7 @@ void pub_tree_init(struct pub_tree *t)
 	list_init(&root->by_name);
 	list_init(&root->handles);
 	list_init(&root->jobs);
+	list_init(&root->turn);
 	list_push_back(&t->by_ino[root->ino % PUB_BUCKETS], &root->by_ino);
 	t->root = root;
 	t->num = 1;
@@ -35,6 +36,7 @@ void pub_tree_init(struct pub_tree *t)
 static void node_free(struct pub_node *n)
 {
 	list_remove(&n->by_ino);
+	list_remove(&n->turn);
 	list_remove(&n->by_name);
 	n->tree->num--;
 	if (n->gone_fd >= 0)
@@ -164,6 +166,7 @@ static struct pub_node *node_new(struct pub_tree *t, uint64_t ino,
 	list_init(&n->by_name);
 	list_init(&n->handles);
 	list_init(&n->jobs);
+	list_init(&n->turn);
 	list_push_back(&t->by_ino[ino % PUB_BUCKETS], &n->by_ino);
 	t->num++;
 	return n;

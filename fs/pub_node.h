@@ -28,6 +28,7 @@ struct pub_node {
 	unsigned refs;           /* children, handles, jobs */
 	struct list handles;     /* struct pub_handle, open ones */
 	struct list jobs;        /* that wait for their turn */
+	struct list turn;        /* in pub.turns: waits for a worker */
 	bool is_busy;            /* one of its jobs is at a worker */
 	int gone_fd;             /* owned; of a folder that was removed; -1 */
 	struct store_stamp seen; /* when it was opened last, or changed by us */
