@@ -11,9 +11,8 @@
 
 #include "fs/pub_job.h"
 
-#define TIMEOUT_PUBLISH 1.0
-#define XATTR_OURS      "user.weirfs."
-#define XATTR_USER      "user."
+#define XATTR_OURS "user.weirfs."
+#define XATTR_USER "user."
 
 /* J about its node: through an open file if there is one, else by name. */
 static void submit(struct pub_job *j)
@@ -341,6 +340,18 @@ void pub_statfs(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- extended attributes: user.*, of the backing file ---- */
 
+enum xattr_call {
+	XATTR_GET,
+	XATTR_LIST,
+	XATTR_SET,
+	XATTR_REMOVE,
+};
+
+static bool changes_xattr(const struct pub_job *j)
+{
+	return j->to_set >= XATTR_SET;
+}
+
 static int open_xattr(struct pub_job *j, char path[64])
 {
 	struct pub_at at;
@@ -370,28 +381,28 @@ static void xattr_run(struct pub_job *j)
 
 	if (fd < 0) {
 		j->r = fd;
-		if (fd == -EPERM && j->to_set < 2) /* a symlink has none */
-			j->r = j->to_set ? 0 : -ENODATA;
+		if (fd == -EPERM && !changes_xattr(j)) /* a symlink has none */
+			j->r = j->to_set == XATTR_LIST ? 0 : -ENODATA;
 		return;
 	}
-	if (j->to_set < 2 && j->len)
+	if (!changes_xattr(j) && j->len)
 		j->bytes = mem_alloc(j->len);
-	switch (j->to_set) {
-	case 0:
+	switch ((enum xattr_call)j->to_set) {
+	case XATTR_GET:
 		n = getxattr(path, j->other_name, j->bytes, j->len);
 		break;
-	case 1:
+	case XATTR_LIST:
 		n = listxattr(path, (char *)j->bytes, j->len);
 		break;
-	case 2:
+	case XATTR_SET:
 		n = setxattr(path, j->other_name, j->bytes, j->len, j->flags);
 		break;
-	case 3:
+	case XATTR_REMOVE:
 		n = removexattr(path, j->other_name);
 		break;
 	}
 	j->r = n < 0 ? -errno : 0;
-	if (j->to_set < 2 && n >= 0) {
+	if (!changes_xattr(j) && n >= 0) {
 		j->off = n;
 	} else if (n >= 0) {
 		struct pub_at at;
@@ -431,7 +442,7 @@ static void xattr_done(struct pub_job *j)
 		pub_reply_err(j);
 		return;
 	}
-	if (j->to_set > 1) {
+	if (changes_xattr(j)) {
 		path = pub_path(j->node);
 		if (path && *path && j->st.st_mode)
 			publish_on_changed(j->p->publish, path, &j->st, 0, 0);
@@ -439,7 +450,7 @@ static void xattr_done(struct pub_job *j)
 		fuse_reply_err(j->req, 0);
 		return;
 	}
-	if (j->to_set == 1 && j->len)
+	if (j->to_set == XATTR_LIST && j->len)
 		keep_user_names(j);
 	if (j->len)
 		fuse_reply_buf(j->req, (const char *)j->bytes, (size_t)j->off);
@@ -447,14 +458,14 @@ static void xattr_done(struct pub_job *j)
 		fuse_reply_xattr(j->req, (size_t)j->off);
 }
 
-static void xattr(fuse_req_t req, fuse_ino_t ino, int what, const char *name,
-		  const void *value, size_t len, int flags)
+static void xattr(fuse_req_t req, fuse_ino_t ino, enum xattr_call what,
+		  const char *name, const void *value, size_t len, int flags)
 {
-	struct pub_job *j = pub_job_new(req, ino, NULL, what > 1);
+	struct pub_job *j = pub_job_new(req, ino, NULL, what >= XATTR_SET);
 
 	if (!j)
 		return;
-	j->to_set = what;
+	j->to_set = (int)what;
 	j->other_name = name ? mem_strdup(name) : NULL;
 	j->len = len;
 	j->flags = flags;
@@ -507,12 +518,12 @@ void pub_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	else if (!is_user(name))
 		fuse_reply_err(req, ENODATA);
 	else
-		xattr(req, ino, 0, name, NULL, size, 0);
+		xattr(req, ino, XATTR_GET, name, NULL, size, 0);
 }
 
 void pub_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	xattr(req, ino, 1, NULL, NULL, size, 0);
+	xattr(req, ino, XATTR_LIST, NULL, NULL, size, 0);
 }
 
 void pub_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
@@ -525,7 +536,7 @@ void pub_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 
 	if (!is_ours(name)) {
 		if (is_user(name))
-			xattr(req, ino, 2, name, value, size, flags);
+			xattr(req, ino, XATTR_SET, name, value, size, flags);
 		else
 			fuse_reply_err(req, EOPNOTSUPP);
 		return;
@@ -543,5 +554,5 @@ void pub_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (is_ours(name) || !is_user(name))
 		fuse_reply_err(req, is_ours(name) ? EPERM : EOPNOTSUPP);
 	else
-		xattr(req, ino, 3, name, NULL, 0, 0);
+		xattr(req, ino, XATTR_REMOVE, name, NULL, 0, 0);
 }

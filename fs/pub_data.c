@@ -171,18 +171,20 @@ static bool read_now(fuse_req_t req, struct pub_handle *h, size_t size,
 void pub_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	      struct fuse_file_info *fi)
 {
-	struct pub_job *j = job_on_handle(req, ino, fi, false);
+	struct pub *p = pub_of(req);
+	struct pub_handle *h = p ? pub_handle_find(p, fi->fh) : NULL;
+	struct pub_job *j;
 
+	if (h && !h->dir && read_now(req, h, size, off))
+		return;
+	j = job_on_handle(req, ino, fi, false);
 	if (!j)
 		return;
 	j->len = size < MOUNT_MAX_IO ? size : MOUNT_MAX_IO;
 	j->off = off;
 	j->run = read_run;
 	j->done = read_done;
-	if (read_now(req, j->handle, size, off))
-		pub_job_drop(j);
-	else
-		pub_job_submit(j, false);
+	pub_job_submit(j, false);
 }
 
 /* ---- writing ---- */

@@ -15,8 +15,6 @@
  * look-ups and to reads of torrents. */
 #define DATA_JOBS_MAX 2
 
-#define TIMEOUT_PUBLISH 1.0 /* s: others may change it behind our back */
-
 /* ---- life ---- */
 
 struct pub *pub_new(struct mount *m)

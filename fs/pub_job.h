@@ -9,6 +9,8 @@
 #include "fs/publish.h"
 #include "fs/publish_scan.h"
 
+#define TIMEOUT_PUBLISH 1.0 /* s: others may change it behind our back */
+
 struct pub {
 	struct mount *m;         /* borrowed */
 	struct publish *publish; /* borrowed */
@@ -20,8 +22,7 @@ struct pub {
 	unsigned num_data; /* jobs by bytes at a worker */
 	struct list handles[HANDLE_BUCKETS];
 	uint64_t next_fh;
-	unsigned num_jobs;  /* at a worker */
-	size_t write_bytes; /* of all writes under way */
+	unsigned num_jobs; /* at a worker */
 };
 
 struct pub_handle {
@@ -56,7 +57,6 @@ struct pub_job {
 	gid_t gid;
 	/* what is asked; each uses what it needs */
 	mode_t mode;
-	dev_t rdev;
 	int flags, to_set;
 	struct stat attr;
 	off_t off, from_off;

@@ -1,17 +1,13 @@
 /* The children of publish_dir, or, with a pattern, all below it that match,
  * compared with the entries we have: at the start, and whenever inotify says
  * that something is going on. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/base/limits.h"
 #include "engine/base/log.h"
 #include "engine/make.h"
-#include "engine/store_fs.h"
 #include "fs/publish_private.h"
 
 struct look {
@@ -48,18 +44,12 @@ static void look_at(struct look *l, const char *path, unsigned char type)
 
 static int look_into(struct look *l, const char *folder)
 {
-	int fd = store_fs_open(l->p->root, *folder ? folder : ".",
-			       O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
-	int r = 0;
+	DIR *d;
+	int r = publish_open_folder(l->p->root, folder, &d);
 
-	if (!d) {
-		r = fd < 0 ? fd : -errno;
-		if (fd >= 0)
-			close(fd);
+	if (r < 0)
 		return r;
-	}
 	while (l->num < LIMIT_FILES && (errno = 0, e = readdir(d))) {
 		char *path = mem_printf("%s%s%s", folder, *folder ? "/" : "",
 					e->d_name);

@@ -268,20 +268,30 @@ static int look_at(struct publish_scan *s, int dir, const char *below,
 	return 0;
 }
 
+int publish_open_folder(int root, const char *path, DIR **out)
+{
+	int fd = store_fs_open(root, *path ? path : ".", O_RDONLY | O_DIRECTORY,
+			       0);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	*out = fdopendir(fd);
+	if (*out)
+		return 0;
+	r = -errno;
+	close(fd);
+	return r;
+}
+
 static int walk_folder(struct publish_scan *s, int top, const char *below)
 {
-	int fd = store_fs_open(top, *below ? below : ".",
-			       O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
-	int r = 0;
+	DIR *d;
+	int r = publish_open_folder(top, below, &d);
 
-	if (!d) {
-		r = fd < 0 ? fd : -errno;
-		if (fd >= 0)
-			close(fd);
+	if (r < 0)
 		return r;
-	}
 	while (!r && (errno = 0, e = readdir(d)))
 		r = look_at(s, dirfd(d), below, e->d_name);
 	if (!r && errno)

@@ -2,6 +2,7 @@
  * disk. Pure but for publish_scan, which is for a worker. */
 #pragma once
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,6 +50,10 @@ int publish_scan(int root, const char *path, struct publish_scan *out);
 void publish_scan_release(struct publish_scan *s);
 /* Of two items, by path: how they are sorted. */
 int publish_item_cmp(const void *a, const void *b);
+
+/* A folder below ROOT, to be listed. Worker. 0 or -errno; closed by closedir.
+ */
+int publish_open_folder(int root, const char *path, DIR **out);
 
 struct stat;
 void publish_stamp(const struct stat *st, struct store_stamp *out);

@@ -28,6 +28,7 @@ def fio(box, *args):
     p = Pub(box)
     box.run(["fio", "--name=v", f"--directory={p.at()}", "--verify=crc32c",
              "--verify_fatal=1", "--do_verify=1", "--group_reporting",
+             "--verify_state_save=0",
              f"--size={256 if LONG else 24}m", *args], seconds=200)
     check(os.listdir(p.behind()), "the files lie in publish_dir")
 
