@@ -147,15 +147,14 @@ static void test_filehash__hashes_every_size(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		struct rig *r;
 
+		teardown(state);
 		setup(state);
 		r = *state;
 		size(r, sizes[i]);
 		put(r, 0, sizes[i]);
 		hash_all(r);
 		assert_right(r);
-		teardown(state);
 	}
-	setup(state);
 }
 
 static void test_filehash__an_empty_file_is_whole(void **state)
