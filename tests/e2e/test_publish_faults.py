@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from harness import case, check, main, same, until
+from harness import Skip, case, check, main, same, until
 from publish import Pub, child, ended, fails, get, put, small_disk
 from torrent import Torrent, random_file
 from weir import Mount
@@ -210,9 +210,14 @@ with open(PATH, "wb", buffering=0) as f:
 """
     for w in [child(box, code, p.at(f"f{n}"), n) for n in range(40)]:
         same(ended(w, 60), 0, "a writer")
-    check(p.m.rss() < 300 * MIB, f"{p.m.rss() >> 20} MiB resident")
+    rss = p.m.rss()
     for n in range(40):
         same(get(p.behind(f"f{n}")), bytes([n]) * (10 * MIB), f"f{n}")
+    with open(f"/proc/{p.m.p.pid}/maps", encoding="utf-8") as f:
+        if "libasan" in f.read():
+            raise Skip("the bytes are right; of memory nothing is said: "
+                       "AddressSanitizer keeps what is freed")
+    check(rss < 300 * MIB, f"{rss >> 20} MiB resident")
 
 
 @case("no publish/ with -o single")
