@@ -13,7 +13,10 @@
  * same; pieces of other files are hashed. After an unclean one the stamps say
  * little: the bits count where the file is the same one (inode) and as long as
  * it should be, and pieces without a bit whose bytes are on disk, those of the
- * open batch, are hashed. */
+ * open batch, are hashed.
+ *
+ * Bytes that are somebody's own (engine_add_published) are believed while their
+ * stamp is the same, after a clean stop or not, and hashed again otherwise. */
 #include <stdlib.h>
 #include <string.h>
 
