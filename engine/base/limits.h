@@ -74,6 +74,11 @@
 #define LIMIT_TRACKER_HOSTS	  1024	      /* names and endpoints known */
 #define LIMIT_UDP_DATAGRAM_BYTES  65536
 
+/* --- the tracker's server (anchors: aquatic, opentracker, torrust) --- */
+#define LIMIT_SWARMS_BYTES	  (1ull << 30) /* peers and torrents, default */
+#define LIMIT_SWARMS		  10000000    /* torrents, default */
+#define LIMIT_TELLINGS		  65536	      /* announces to be told on */
+
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
 #define LIMIT_KAD_CANDIDATES	  64	      /* unproven senders per table */
