@@ -8,6 +8,7 @@
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
+#include "engine/base/sha_side.h"
 #include "engine/merkle.h"
 
 #define CELL_HEIGHT 4u /* 2^4 leaves of LIMIT_BLOCK_BYTES */
@@ -218,10 +219,11 @@ static int read_all(int fd, uint8_t *out, uint32_t len, uint64_t off)
 	return 0;
 }
 
-/* A file of one cell has a tree of its own height; in any other the last cell
- * is filled up. */
-static void hash_cell(const uint8_t *bytes, uint32_t len, bool is_only,
-		      uint8_t out[SHA256_LEN])
+/* Feeds LEN bytes at P to H, and with CELL writes the root of their leaves. A
+ * file of one cell has a tree of its own height; in any other the last cell is
+ * filled up. */
+static void hash_cell(struct sha1_run *h, const uint8_t *p, uint32_t len,
+		      bool is_only, uint8_t cell[SHA256_LEN])
 {
 	uint8_t leaves[CELL_LEAVES][SHA256_LEN] = { { 0 } };
 	uint32_t n = count(len, LIMIT_BLOCK_BYTES);
@@ -232,27 +234,27 @@ static void hash_cell(const uint8_t *bytes, uint32_t len, bool is_only,
 					? len - at
 					: LIMIT_BLOCK_BYTES;
 
-		sha256(bytes + at, size, leaves[i]);
+		sha1_run_update_leaf(h, p + at, size, leaves[i]);
 	}
-	merkle_root(leaves[0], is_only ? n : CELL_LEAVES, 0, out);
+	merkle_root(leaves[0], is_only ? n : CELL_LEAVES, 0, cell);
 }
 
-static void hash_zeros(struct hasher *h, uint32_t len)
+static void hash_zeros(struct sha1_run *h, uint32_t len)
 {
 	static const uint8_t zeros[64 << 10];
 
 	while (len) {
 		uint32_t n = len < sizeof(zeros) ? len : sizeof(zeros);
 
-		hasher_update(h, zeros, n);
+		sha1_run_update(h, zeros, n);
 		len -= n;
 	}
 }
 
 int filehash_run(struct filehash_step *s, int fd)
 {
-	struct hasher *h = hasher_new(HASH_SHA1);
-	struct hasher *h2 = s->needs_padded ? hasher_new(HASH_SHA1) : NULL;
+	struct sha1_run *h = sha1_run_new();
+	struct sha1_run *h2 = s->needs_padded ? sha1_run_new() : NULL;
 	uint8_t *cell = mem_alloc(FILEHASH_CELL);
 	int r = 0;
 
@@ -264,20 +266,21 @@ int filehash_run(struct filehash_step *s, int fd)
 		r = read_all(fd, cell, n, s->off + at);
 		if (r < 0)
 			break;
-		hasher_update(h, cell, n);
-		if (h2)
-			hasher_update(h2, cell, n);
 		if (s->needs_cells)
-			hash_cell(cell, n, s->size <= FILEHASH_CELL,
+			hash_cell(h, cell, n, s->size <= FILEHASH_CELL,
 				  s->cells[i]);
+		else
+			sha1_run_update(h, cell, n);
+		if (h2)
+			sha1_run_update(h2, cell, n);
 	}
-	hasher_final(h, s->sha1);
+	sha1_run_final(h, s->sha1);
 	if (h2) {
 		hash_zeros(h2, s->piece_length - s->len);
-		hasher_final(h2, s->padded);
-		hasher_free(h2);
+		sha1_run_final(h2, s->padded);
 	}
-	hasher_free(h);
+	sha1_run_free(h2);
+	sha1_run_free(h);
 	free(cell);
 	return r;
 }

@@ -1,5 +1,8 @@
 /* Each thread takes the next few pieces in a row, so that a disk sees long
- * runs however small pieces are. Only the counters are shared. */
+ * runs however small pieces are. Only the counters are shared.
+ *
+ * Hashes go side by side (sha_side.h): of v1 two pieces, of v2 two leaves, of
+ * both a piece and its leaves. */
 #include "engine/piecehash.h"
 
 #include <errno.h>
@@ -12,6 +15,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/mem.h"
+#include "engine/base/sha_side.h"
 #include "engine/merkle.h"
 
 #define RUN_BYTES (4u << 20) /* what a thread takes at a time, or a piece */
@@ -33,9 +37,9 @@ struct run {
 
 /* What a thread works with. */
 struct hashing {
-	struct hasher *sha1;
-	uint8_t *step;                 /* READ_BYTES */
-	uint8_t (*leaves)[SHA256_LEN]; /* of one piece; NULL: no v2 */
+	struct sha1_run *sha1, *sha1_2; /* the second of two pieces */
+	uint8_t *step;                  /* READ_BYTES */
+	uint8_t (*leaves)[SHA256_LEN];  /* of one piece; NULL: no v2 */
 	uint32_t num_leaves;
 };
 
@@ -56,8 +60,8 @@ static bool take_pieces(struct run *run, uint32_t *first, uint32_t *end)
 	is_taken = !run->r && run->next < l->num_pieces;
 	if (is_taken) {
 		*first = run->next;
-		if (!count)
-			count = 1;
+		if (count < 2)
+			count = 2;
 		if (count > l->num_pieces - run->next)
 			count = l->num_pieces - run->next;
 		*end = run->next += count;
@@ -66,11 +70,35 @@ static bool take_pieces(struct run *run, uint32_t *first, uint32_t *end)
 	return is_taken;
 }
 
+static uint32_t min32(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
 static void hash_leaves(struct hashing *h, const uint8_t *step, uint32_t len)
 {
 	for (uint32_t n; len; len -= n, step += n) {
-		n = len < LIMIT_BLOCK_BYTES ? len : LIMIT_BLOCK_BYTES;
-		sha256(step, n, h->leaves[h->num_leaves++]);
+		uint8_t(*leaf)[SHA256_LEN] = h->leaves + h->num_leaves;
+
+		if (len >= 2 * LIMIT_BLOCK_BYTES) {
+			n = 2 * LIMIT_BLOCK_BYTES;
+			sha256_pair(step, step + LIMIT_BLOCK_BYTES,
+				    LIMIT_BLOCK_BYTES, leaf[0], leaf[1]);
+			h->num_leaves += 2;
+		} else {
+			n = min32(len, LIMIT_BLOCK_BYTES);
+			sha256(step, n, leaf[0]);
+			h->num_leaves++;
+		}
+	}
+}
+
+static void hash_both(struct hashing *h, const uint8_t *step, uint32_t len)
+{
+	for (uint32_t n; len; len -= n, step += n) {
+		n = min32(len, LIMIT_BLOCK_BYTES);
+		sha1_run_update_leaf(h->sha1, step, n,
+				     h->leaves[h->num_leaves++]);
 	}
 }
 
@@ -79,8 +107,8 @@ static void hash_zeros(struct hashing *h, uint32_t len)
 	static const uint8_t zeros[ZERO_BYTES];
 
 	for (uint32_t n; len; len -= n) {
-		n = len < ZERO_BYTES ? len : ZERO_BYTES;
-		hasher_update(h->sha1, zeros, n);
+		n = min32(len, ZERO_BYTES);
+		sha1_run_update(h->sha1, zeros, n);
 	}
 }
 
@@ -92,14 +120,16 @@ static int hash_bytes(const struct run_thread *t, struct hashing *h,
 
 	h->num_leaves = 0;
 	for (uint32_t n; left; left -= n, off += n) {
-		n = left < READ_BYTES ? left : READ_BYTES;
+		n = min32(left, READ_BYTES);
 		r = p->read(p->arg, t->index, off, h->step, n);
 		if (r < 0)
 			return r;
-		if (p->has_v1)
-			hasher_update(h->sha1, h->step, n);
-		if (p->has_v2)
+		if (!p->has_v2)
+			sha1_run_update(h->sha1, h->step, n);
+		else if (!p->has_v1)
 			hash_leaves(h, h->step, n);
+		else
+			hash_both(h, h->step, n);
 	}
 	return 0;
 }
@@ -129,15 +159,46 @@ static int hash_piece(const struct run_thread *t, uint32_t piece,
 		part = p->part(p->arg, piece);
 	r = hash_bytes(t, h, layout_piece_start(&p->layout, piece), part.bytes);
 	if (r < 0) {
-		hasher_reset(h->sha1);
+		sha1_run_reset(h->sha1);
 		return r;
 	}
 	if (p->has_v1) {
 		hash_zeros(h, size - part.bytes);
-		hasher_final(h->sha1, result->sha1);
+		sha1_run_final(h->sha1, result->sha1);
 	}
 	if (p->has_v2)
 		find_node(p, h, part.is_longer_file, result->node);
+	return 0;
+}
+
+/* SHA-1 of PIECE and the one after it, if both are full of bytes. -EAGAIN: one
+ * by one, then; so also if one of them cannot be read. */
+static int hash_two(const struct run_thread *t, uint32_t piece,
+		    struct hashing *h, struct piecehash_result result[2])
+{
+	const struct piecehash *p = t->run->p;
+	uint32_t left = p->layout.piece_length;
+	uint64_t off = layout_piece_start(&p->layout, piece);
+	uint8_t *second = h->step + READ_BYTES / 2;
+	const uint32_t full = left;
+
+	if (p->has_v2 || layout_piece_size(&p->layout, piece + 1) != full)
+		return -EAGAIN;
+	if (p->part && (p->part(p->arg, piece).bytes != full ||
+			p->part(p->arg, piece + 1).bytes != full))
+		return -EAGAIN;
+	for (uint32_t n; left; left -= n, off += n) {
+		n = min32(left, READ_BYTES / 2);
+		if (p->read(p->arg, t->index, off, h->step, n) < 0 ||
+		    p->read(p->arg, t->index, off + full, second, n) < 0) {
+			sha1_run_reset(h->sha1);
+			sha1_run_reset(h->sha1_2);
+			return -EAGAIN;
+		}
+		sha1_run_update_pair(h->sha1, h->step, h->sha1_2, second, n);
+	}
+	sha1_run_final(h->sha1, result[0].sha1);
+	sha1_run_final(h->sha1_2, result[1].sha1);
 	return 0;
 }
 
@@ -158,7 +219,8 @@ static bool piece_done(struct run *run, uint32_t piece, int r,
 
 static void hashing_init(struct hashing *h, const struct piecehash *p)
 {
-	h->sha1 = hasher_new(HASH_SHA1);
+	h->sha1 = sha1_run_new();
+	h->sha1_2 = sha1_run_new();
 	h->step = mem_alloc(READ_BYTES);
 	h->leaves = NULL;
 	if (p->has_v2) /* at most 1 MiB */
@@ -169,7 +231,8 @@ static void hashing_init(struct hashing *h, const struct piecehash *p)
 
 static void hashing_release(struct hashing *h)
 {
-	hasher_free(h->sha1);
+	sha1_run_free(h->sha1);
+	sha1_run_free(h->sha1_2);
 	free(h->step);
 	free(h->leaves);
 }
@@ -178,17 +241,25 @@ static void *thread_main(void *arg)
 {
 	struct run_thread *t = arg;
 	struct run *run = t->run;
-	struct piecehash_result result;
+	struct piecehash_result result[2];
 	struct hashing h;
 	bool goes_on = true;
 	uint32_t i, end;
 
 	hashing_init(&h, run->p);
 	while (goes_on && take_pieces(run, &i, &end))
-		for (; goes_on && i < end; i++) {
-			int r = hash_piece(t, i, &h, &result);
+		while (goes_on && i < end) {
+			int r;
 
-			goes_on = piece_done(run, i, r, &result);
+			if (i + 1 < end && !hash_two(t, i, &h, result)) {
+				goes_on = piece_done(run, i, 0, &result[0]) &&
+					  piece_done(run, i + 1, 0, &result[1]);
+				i += 2;
+				continue;
+			}
+			r = hash_piece(t, i, &h, &result[0]);
+			goes_on = piece_done(run, i, r, &result[0]);
+			i++;
 		}
 	hashing_release(&h);
 	pthread_mutex_lock(&run->lock);
