@@ -221,7 +221,8 @@ static int open_to_read(struct store *s, const char *rel)
 	r = store_hold_root(s, false, &root);
 	if (r)
 		return r;
-	fd = store_fs_open(root->fd, rel, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	fd = store_fs_open_quietly(root->fd, rel,
+				   O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	fdcache_put(s->cache, root);
 	return fd;
 }

@@ -158,6 +158,14 @@ int store_fs_open(int root, const char *rel, int flags, mode_t mode)
 	return -EIO;
 }
 
+int store_fs_open_quietly(int root, const char *rel, int flags)
+{
+	int fd = store_fs_open(root, rel, flags | O_NOATIME, 0);
+
+	/* Of somebody else's file we may not say so. */
+	return fd == -EPERM ? store_fs_open(root, rel, flags, 0) : fd;
+}
+
 size_t store_fs_dirname_len(const char *rel, size_t len)
 {
 	while (len && rel[len - 1] != '/')

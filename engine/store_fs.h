@@ -20,6 +20,10 @@ int store_fs_open_root(const char *dir);
 /* A descriptor or -errno. FLAGS are those of open(2). */
 int store_fs_open(int root, const char *rel, int flags, mode_t mode);
 
+/* To read, where what we read for ourselves is not to be seen in the file's
+ * times: O_NOATIME, if we may. */
+int store_fs_open_quietly(int root, const char *rel, int flags);
+
 /* O_PATH descriptor of the folder that holds REL, with *last its last element;
  * or -errno. */
 int store_fs_open_parent(int root, const char *rel, const char **last);

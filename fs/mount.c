@@ -71,7 +71,7 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *arg)
 }
 
 /* Shared mmap of direct_io files, where the kernel can (6.6). */
-static void patch_init_reply(const struct mount *m, const struct iovec *iov,
+static void patch_init_reply(struct mount *m, const struct iovec *iov,
 			     int count)
 {
 	uint8_t *out;
@@ -91,6 +91,7 @@ static void patch_init_reply(const struct mount *m, const struct iovec *iov,
 	flags2 = word_at(out, 8) | (uint32_t)(FLAG_DIRECT_IO_MMAP >> 32);
 	memcpy(out + 12, &flags, sizeof(flags));
 	memcpy(out + 32, &flags2, sizeof(flags2));
+	m->has_direct_mmap = true;
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *arg)

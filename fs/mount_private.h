@@ -34,6 +34,8 @@ struct mount {
 	uid_t uid;
 	gid_t gid;
 	uint64_t init_flags; /* what the kernel offered in INIT */
+	/* It drops cached pages that a direct_io write goes over (6.6). */
+	bool has_direct_mmap;
 	uint64_t init_unique;
 	struct pub *pub;      /* publish/; NULL: there is none */
 	struct spare *spares; /* buffers like in.mem, to be used again */

@@ -1,6 +1,7 @@
-/* Bytes in publish/. Opened buffered: the kernel keeps pages, writes them
- * through at once, and writes out what mappings changed; a file that was
- * changed behind our back since it was seen last loses its pages at open.
+/* Bytes in publish/. Who reads opens it buffered: the kernel keeps pages,
+ * writes them through at once, and writes out what mappings changed; a file
+ * that was changed behind our back since it was seen last loses its pages at
+ * open. Who only writes needs no pages here (pub_handle_cache).
  *
  * A WRITE's buffer is taken over whole (mount.c gets another one) and written
  * by a worker; the reply waits for that, so ENOSPC reaches the writer. */
@@ -67,6 +68,7 @@ static void open_done(struct pub_job *j)
 {
 	struct store_stamp now;
 	struct pub_handle *h;
+	bool is_same;
 	char *path;
 
 	if (!j->r &&
@@ -77,9 +79,10 @@ static void open_done(struct pub_job *j)
 		return;
 	}
 	publish_stamp(&j->st, &now);
-	j->fi.keep_cache = publish_stamp_eq(&now, &j->node->seen);
+	is_same = publish_stamp_eq(&now, &j->node->seen);
 	j->node->seen = now;
 	h = pub_handle_new(j->node, j->p, j->new_fd);
+	pub_handle_cache(j->p, h, j->flags, is_same, &j->fi);
 	j->new_fd = -1;
 	if (j->flags & O_TRUNC)
 		on_changed(j, 0, UINT64_MAX);

@@ -411,6 +411,27 @@ struct pub_handle *pub_handle_new(struct pub_node *n, struct pub *p, int fd)
 	return h;
 }
 
+/* A handle that only writes is direct_io: bytes are held once, in the pages of
+ * the disk, and copied once less. It has to be alone at first, so that nobody
+ * reads old pages; who comes meanwhile is direct_io as well, and who opens the
+ * file next begins without pages. */
+void pub_handle_cache(struct pub *p, struct pub_handle *h, int flags,
+		      bool is_same, struct fuse_file_info *fi)
+{
+	bool is_alone = true;
+
+	list_foreach(other, &h->node->handles, struct pub_handle, in_node) {
+		is_alone &= other == h;
+		h->is_direct |= other->is_direct;
+	}
+	if (p->m->has_direct_mmap && is_alone &&
+	    (flags & O_ACCMODE) == O_WRONLY)
+		h->is_direct = true;
+	fi->direct_io = h->is_direct;
+	fi->keep_cache = is_same && !h->is_direct && !h->node->was_direct;
+	h->node->was_direct = h->is_direct;
+}
+
 struct pub_handle *pub_handle_find(struct pub *p, uint64_t fh)
 {
 	list_foreach(h, &p->handles[fh % HANDLE_BUCKETS], struct pub_handle,

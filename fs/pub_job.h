@@ -31,7 +31,7 @@ struct pub_handle {
 	uint64_t fh;
 	unsigned refs; /* jobs, and 1 until it is released */
 	int fd;        /* owned */
-	bool is_writer;
+	bool is_writer, is_direct;
 	DIR *dir; /* owned, has the descriptor; of folders */
 	long dir_at;
 };
@@ -103,6 +103,10 @@ int pub_open_node(struct pub_job *j, int flags);
 int pub_open_flags(int flags);
 
 struct pub_handle *pub_handle_new(struct pub_node *n, struct pub *p, int fd);
+/* How the kernel is to treat the pages of H, opened with FLAGS; IS_SAME: the
+ * file is what it was when the kernel read it. */
+void pub_handle_cache(struct pub *p, struct pub_handle *h, int flags,
+		      bool is_same, struct fuse_file_info *fi);
 struct pub_handle *pub_handle_find(struct pub *p, uint64_t fh);
 void pub_handle_unref(struct pub *p, struct pub_handle *h);
 /* The kernel will not name it again. */

@@ -214,6 +214,7 @@ static void create_done(struct pub_job *j)
 	publish_stamp(&j->st, &n->seen);
 	h = pub_handle_new(n, j->p, j->new_fd);
 	j->new_fd = -1;
+	pub_handle_cache(j->p, h, j->flags, false, &j->fi);
 	path = pub_path(n);
 	if (j->was_made)
 		publish_on_made(j->p->publish, path, &j->st);

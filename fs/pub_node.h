@@ -31,6 +31,8 @@ struct pub_node {
 	struct list turn;        /* in pub.turns: waits for a worker */
 	bool is_busy;            /* one of its jobs is at a worker */
 	int gone_fd;             /* owned; of a folder that was removed; -1 */
+	bool was_direct; /* when it was opened last: no page is to be believed
+			  */
 	struct store_stamp seen; /* when it was opened last, or changed by us */
 };
 

@@ -23,7 +23,8 @@ struct step {
 static void step_run(struct job *job)
 {
 	struct step *s = container_of(job, struct step, job);
-	int fd = store_fs_open(s->p->root, s->path, O_RDONLY | O_NOFOLLOW, 0);
+	int fd = store_fs_open_quietly(s->p->root, s->path,
+				       O_RDONLY | O_NOFOLLOW);
 
 	if (fd < 0) {
 		s->r = fd;
