@@ -77,6 +77,19 @@
 /* --- the tracker's server (anchors: aquatic, opentracker, torrust) --- */
 #define LIMIT_SWARMS_BYTES	  (1ull << 30) /* peers and torrents, default */
 #define LIMIT_SWARMS		  10000000    /* torrents, default */
+#define LIMIT_SWARM_SHARE	  2	      /* one torrent: max bytes / this */
+#define LIMIT_SWARM_GONE_PART	  4	      /* kept for each one who left: so */
+#define LIMIT_SWARM_GONE	  4	      /* many who are here, and some more */
+#define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
+					       * peers keeps its counter */
+#define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
+#define LIMIT_SUBNETS		  65536	      /* whose rate is known: 512 KiB */
+#define LIMIT_UDP_URL_BYTES	  512	      /* URLData of an announce, BEP 41 */
+#define LIMIT_UDP_KEY_BYTES	  253	      /* a KEY: no name is longer */
+#define LIMIT_UDP_REQUEST_BYTES	  2048	      /* of a datagram; KRPC has 1400 */
+#define LIMIT_PACKET_THREADS	  64	      /* for each address */
+#define LIMIT_OVERLAY_QUEUE	  512	      /* datagrams on their way to the loop */
+#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
