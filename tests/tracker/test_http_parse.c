@@ -197,7 +197,7 @@ static void bounds_the_head(void **state)
 	memcpy(text, "GET /", 5);
 	text[sizeof(text) - 1] = 0;
 	refused(414, text); /* no end in sight */
-	len = (size_t)sprintf(text, "%sHost: a\r\nX: ", GET);
+	len = (size_t)snprintf(text, sizeof(text), "%sHost: a\r\nX: ", GET);
 	text[len] = 'x';
 	refused(431, text);
 	memcpy(text + sizeof(text) - 5, "\r\n\r\n", 5);

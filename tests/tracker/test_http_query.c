@@ -158,7 +158,7 @@ static void bounds_scrapes(void **state)
 	unsigned n;
 
 	for (unsigned i = 0; i <= LIMIT_WEB_SCRAPE_HASHES; i++)
-		sprintf(text + 31 * i, "&info_hash=%020u", i);
+		snprintf(text + 31 * i, 32, "&info_hash=%020u", i);
 	assert_non_null(http_query_scrape(span_of(text), out, &n));
 	text[31 * LIMIT_WEB_SCRAPE_HASHES] = 0;
 	assert_null(http_query_scrape(span_of(text), out, &n));
