@@ -101,6 +101,8 @@
 #define LIMIT_WEB_FULL_RUNNING	  4	      /* full scrapes at a time */
 #define LIMIT_WEB_FULL_TOTAL_MS	  600000      /* one takes at most */
 #define LIMIT_WEB_FULL_SORTED	  131072      /* torrents sorted at a time */
+#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
+#define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
