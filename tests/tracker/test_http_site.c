@@ -225,8 +225,7 @@ static void access_is_asked(void **state)
 	struct infohash h;
 	char why[128];
 
-	g->policy.access =
-		access_new(ACCESS_DENY, "/dev/null", why, sizeof(why));
+	g->policy.access = access_new(ACCESS_DENY, NULL, why, sizeof(why));
 	assert_non_null(g->policy.access);
 	ask(g, "/announce?" IH1 "&port=1");
 	must_have(g, "8:complete");

@@ -2,6 +2,7 @@
  * process:
  *
  *     web_lab [-t THREADS] [-n INTERVAL] [-f] [-x PROXY]... [-S SUBNET]
+ *             [-i IDLE_MS] [-m CONNECTIONS] [-a PER_ADDRESS]
  *             [-c CERT -k KEY] [-l ADDR]...
  *
  * Listens on each ADDR (127.0.0.1:0), and with a certificate on port 0 of each
@@ -39,11 +40,19 @@ static void parse_args(struct lab *l, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "t:n:fLx:S:c:k:l:")) != -1) {
+	while ((c = getopt(argc, argv, "t:n:fLx:S:c:k:l:i:m:a:")) != -1) {
 		if (c == 't')
 			l->options.threads = (unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 'n')
 			l->policy.interval_s =
+				(unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'i')
+			l->options.idle_ms = (unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'm')
+			l->options.max_conns =
+				(unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'a')
+			l->options.per_address =
 				(unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 'f')
 			l->policy.allows_full_scrape = true;

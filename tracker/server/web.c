@@ -123,13 +123,23 @@ static void sum_stats(void *arg, struct web_stats *out)
 	web_stats(arg, out);
 }
 
+static unsigned or_default(unsigned asked, unsigned otherwise)
+{
+	return asked ? asked : otherwise;
+}
+
 static int add_worker(struct web *w, unsigned threads, char *why,
 		      size_t why_size)
 {
 	struct web_worker_options o = {
 		.site = &w->site,
 		.tls = w->tls,
-		.max_conns = LIMIT_WEB_CONNECTIONS / threads,
+		.max_conns = or_default(w->options.max_conns,
+					LIMIT_WEB_CONNECTIONS) /
+			     threads,
+		.per_address = or_default(w->options.per_address,
+					  LIMIT_WEB_PER_ADDRESS),
+		.idle_ms = or_default(w->options.idle_ms, LIMIT_WEB_IDLE_MS),
 	};
 	struct web_worker *worker = web_worker_new(&o);
 	int r;

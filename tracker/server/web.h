@@ -17,6 +17,9 @@ struct web_options {
 	size_t num_binds, num_tls_binds;
 	const char *cert_path, *key_path; /* PEM; with tls_binds */
 	unsigned threads;                 /* 0: one for each core, at most 64 */
+	unsigned max_conns;   /* that wait; 0: LIMIT_WEB_CONNECTIONS */
+	unsigned per_address; /* of one; 0: LIMIT_WEB_PER_ADDRESS */
+	unsigned idle_ms;     /* 0: LIMIT_WEB_IDLE_MS */
 	/* What /stats.json and /metrics say besides the swarms' and the web's
 	 * own figures: members of an object, `"name":value,...` without braces
 	 * around, and whole lines. May be NULL. Called on a web thread, must

@@ -27,7 +27,7 @@
  *
  * Both lists are in order of time, so their heads say when to wake up. Bytes of
  * a request that is not whole do not move its connection: a head must be here
- * LIMIT_WEB_IDLE_MS after the last answer, however it trickles in. Over a cap,
+ * idle_ms after the last answer, however it trickles in. Over a cap,
  * the connection that waits for longest makes room. Events of one epoll_wait
  * may name a connection that an earlier one of them ended, so memory is
  * released after the last.
@@ -117,7 +117,7 @@ static void make_room(struct web_worker *w, const struct addr *a)
 
 	if (is_counted(w, a)) {
 		e = web_address_of(w->addresses, a);
-		if (e->num >= LIMIT_WEB_PER_ADDRESS)
+		if (e->num >= w->options.per_address)
 			oldest = list_first(&e->conns, struct conn, same);
 		w->spare->address = e;
 		web_address_add(e, &w->spare->same);
@@ -140,7 +140,7 @@ static void file(struct web_worker *w, struct conn *c)
 
 	c->progress = c->http.progress;
 	c->due_ms = w->desk.asker.now_ms +
-		    (lingers ? LIMIT_WEB_LINGER_MS : LIMIT_WEB_IDLE_MS);
+		    (lingers ? LIMIT_WEB_LINGER_MS : w->options.idle_ms);
 	list_remove(&c->order);
 	list_push_back(lingers ? &w->lingering : &w->waiting, &c->order);
 	if (c->address) {
@@ -287,7 +287,7 @@ static void expire(struct web_worker *w)
 
 static int wait_ms(const struct web_worker *w)
 {
-	int64_t now = w->desk.asker.now_ms, due = now + LIMIT_WEB_IDLE_MS;
+	int64_t now = w->desk.asker.now_ms, due = now + w->options.idle_ms;
 	struct conn *a = list_first(&w->waiting, struct conn, order);
 	struct conn *b = list_first(&w->lingering, struct conn, order);
 
