@@ -385,6 +385,18 @@ def leaving(box):
     check(b"8:retry ini1e" in read_all(s), "no retry in")
 
 
+@case("the log of requests shows who asked what, made harmless")
+def access_log(box):
+    lab = Lab(box, "-A", "-x", "127.0.0.0/8")
+    s = lab.connect()
+    s.sendall(b"GET /x\xff?y\"z HTTP/1.0\r\nX-Forwarded-For: 192.0.2.7\r\n"
+              b"\r\n")
+    check(b" 404 " in read_all(s), "no answer")
+    line = lab.tell("flush")
+    check(re.fullmatch(r'[-\dT:]+Z 192\.0\.2\.7 "/x\\xff\?y\\x22z" 404',
+                       line), line)
+
+
 @case("a port that another one has is refused")
 def taken(box):
     lab = Lab(box)

@@ -33,7 +33,8 @@
  * released after the last.
  */
 
-#define BATCH 64 /* events, accepts */
+#define BATCH     64  /* events, accepts */
+#define EXPIRE_MS 100 /* between two looks at who is due */
 
 enum kind {
 	KIND_WAKE,
@@ -75,6 +76,7 @@ struct web_worker {
 	struct conn *spare;              /* owned */
 	struct list waiting, lingering, graveyard;
 	unsigned num;
+	int64_t expired_ms; /* of the last look */
 };
 
 /* --- connections --- */
@@ -275,6 +277,9 @@ static void expire(struct web_worker *w)
 	int64_t now = w->desk.asker.now_ms;
 	struct conn *c;
 
+	if (now < w->expired_ms + EXPIRE_MS)
+		return;
+	w->expired_ms = now;
 	while ((c = list_first(&w->lingering, struct conn, order)) &&
 	       c->due_ms <= now)
 		drop(w, c);
@@ -295,6 +300,8 @@ static int wait_ms(const struct web_worker *w)
 		due = a->due_ms;
 	if (b && b->due_ms < due)
 		due = b->due_ms;
+	if (due < w->expired_ms + EXPIRE_MS)
+		due = w->expired_ms + EXPIRE_MS;
 	return due > now ? (int)(due - now) : 0;
 }
 
@@ -316,7 +323,6 @@ static void *run(void *arg)
 {
 	struct web_worker *w = arg;
 	struct epoll_event events[BATCH];
-	int64_t expired_ms = 0;
 	int n;
 
 	w->desk.asker.now_ms = clock_now_ms();
@@ -325,10 +331,7 @@ static void *run(void *arg)
 		w->desk.asker.now_ms = clock_now_ms();
 		for (int i = 0; i < n; i++)
 			dispatch(w, events[i].data.ptr);
-		if (w->desk.asker.now_ms - expired_ms >= 100) {
-			expired_ms = w->desk.asker.now_ms;
-			expire(w);
-		}
+		expire(w);
 		bury(w);
 		atomic_store_explicit(&w->counts.open, w->num,
 				      memory_order_relaxed);
