@@ -290,6 +290,12 @@ static void answer_announce(struct ask *q, const struct http_announce *said)
 	web_count(&q->asker->counts->announces);
 }
 
+static bool is_leaving(const struct http_site *site)
+{
+	return atomic_load_explicit(&site->policy->is_leaving,
+				    memory_order_relaxed);
+}
+
 static void on_announce(struct ask *q)
 {
 	const struct tracker_policy *p = q->site->policy;
@@ -297,7 +303,7 @@ static void on_announce(struct ask *q)
 	struct http_announce said;
 	const char *why;
 
-	if (atomic_load_explicit(&p->is_leaving, memory_order_relaxed)) {
+	if (is_leaving(q->site)) {
 		answer_failure(q, "this tracker is being restarted", 1);
 		return;
 	}
@@ -501,7 +507,8 @@ bool http_site_answer(const struct http_site *site, struct http_asker *asker,
 		.out = out,
 		.reply = { .status = 200,
 			   .type = "text/plain",
-			   .keeps_alive = head->keeps_alive,
+			   .keeps_alive =
+				   head->keeps_alive && !is_leaving(site),
 			   .is_head_only = head->method == HTTP_METHOD_HEAD },
 	};
 

@@ -39,8 +39,8 @@ int web_start(struct loop *loop, const struct web_options *options,
 /* Where binds[I], or tls_binds[I], ended up when it asked for port 0. */
 void web_bound(const struct web *w, bool is_tls, size_t i, struct addr *out);
 void web_stop(struct web *w); /* joins the threads; NULL is harmless */
-/* Certificate and key are read again; new connections use them. Returns 0, or
- * -errno with the old ones still in use. */
+/* Any thread. Certificate and key are read again; new connections use them.
+ * Returns 0, or -errno with the old ones still in use. */
 int web_reload_tls(struct web *w, char *why, size_t why_size);
 
 struct web_stats {
