@@ -23,8 +23,8 @@ A = "a" * 20
 class Lab:
     """web_lab under way; see the top of web_lab.c."""
 
-    def __init__(self, box, *args):
-        self.p = box.spawn([LAB, *args], "web_lab", stdin=subprocess.PIPE,
+    def __init__(self, box, *args, under=()):
+        self.p = box.spawn([*under, LAB, *args], "web_lab", stdin=subprocess.PIPE,
                            stdout=subprocess.PIPE, text=True).p
         self.http, self.https = [], []
         for line in self.p.stdout:
@@ -204,6 +204,24 @@ def caps(box):
     last = wait("127.0.0.1")
     until(lambda: is_closed(first[1]), 5, "the oldest of all is closed")
     check(not any(map(is_closed, [*first[2:], *local, last])), "too many")
+
+
+@case("without a free descriptor it still serves who comes")
+def descriptors(box):
+    under = [need("prlimit"), "--nofile=30"]
+    lab = Lab(box, "-t", "1", under=under)
+    held = []
+    for _ in range(60):
+        s = lab.connect()
+        s.sendall(b"GET / HT")
+        held.append(s)
+        time.sleep(0.002)
+    until(lambda: is_closed(held[0]), 5, "the oldest made room")
+    for _ in range(20):
+        s = lab.connect()
+        s.sendall(announce())
+        check(b"8:interval" in read_all(s), "no answer")
+    check(lab.stats()["http"]["over_cap"] >= 30, "nobody was counted")
 
 
 @case("many clients at once, by several threads", 120)
