@@ -83,6 +83,7 @@
 #define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
 					       * peers keeps its counter */
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
+#define LIMIT_SUBNETS		  65536	      /* whose rate is known: 512 KiB */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 #define LIMIT_WEB_HEAD_BYTES	  8192	      /* a request without its body */
 #define LIMIT_WEB_HOST_BYTES	  255	      /* a Host; names have 253 */

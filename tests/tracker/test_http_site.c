@@ -83,6 +83,7 @@ static int tear_down(void **state)
 	buf_release(&g->out);
 	http_asker_release(&g->asker);
 	full_scrapes_free(g->site.full);
+	subnet_limit_free(g->site.limit);
 	swarms_free(g->policy.swarms);
 	free(g);
 	return 0;
@@ -238,6 +239,39 @@ static void access_is_asked(void **state)
 	must_have(g, "d5:filesdee");
 	access_free(g->policy.access);
 	g->policy.access = NULL;
+}
+
+static void subnets_are_limited(void **state)
+{
+	struct rig *g = *state;
+
+	g->site.limit = subnet_limit_new(1, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		ask(g, "/announce?" IH1 "&port=1");
+		must_have(g, "8:complete");
+	}
+	ask(g, "/announce?" IH1 "&port=1");
+	must_have(g, "failure reason35:too many requests from your network"
+		     "8:retry ini1ee");
+	from(g, "198.51.100.200");
+	ask(g, "/scrape?" IH1);
+	must_have(g, "failure reason");
+	assert_int_equal(g->counts.rate_limited, 2);
+	from(g, "203.0.113.9");
+	ask(g, "/announce?" IH1 "&port=1");
+	must_have(g, "8:complete");
+	g->asker.now_ms += 10000;
+	from(g, "198.51.100.7");
+	ask(g, "/announce?" IH1 "&port=1");
+	must_have(g, "8:complete");
+	from(g, "10.0.0.1");
+	for (unsigned i = 0; i < 9; i++)
+		ask(g, "/announce?" IH1 "&port=1");
+	must_have(g, "8:complete");
+	g->policy.limits_private = true;
+	for (unsigned i = 0; i < 9; i++)
+		ask(g, "/announce?" IH1 "&port=1");
+	must_have(g, "failure reason");
 }
 
 static void scrapes_are_sorted(void **state)
@@ -495,6 +529,7 @@ int main(void)
 		WITH_RIG(intervals_vary),
 		WITH_RIG(failures_are_bencoded),
 		WITH_RIG(access_is_asked),
+		WITH_RIG(subnets_are_limited),
 		WITH_RIG(scrapes_are_sorted),
 		WITH_RIG(addresses_in_queries_are_for_neighbours),
 		WITH_RIG(proxies_name_their_clients),
