@@ -219,6 +219,24 @@ static void failures_are_bencoded(void **state)
 	assert_false(g->keeps);
 }
 
+static void a_full_tracker_says_so(void **state)
+{
+	struct rig *g = *state;
+	struct swarms_options so = { .max_bytes = 1 };
+
+	swarms_free(g->policy.swarms);
+	g->policy.swarms = swarms_new(&so, 1000000);
+	for (unsigned port = 1; port < 9999 && !has(g, "15:warn", 7); port++) {
+		char target[64];
+
+		snprintf(target, sizeof(target),
+			 "/announce?" IH1 "&numwant=0&port=%u", port);
+		ask(g, target);
+	}
+	must_have(g, "5:peers0:15:warning message43:this tracker is full and "
+		     "could not list youe");
+}
+
 static void access_is_asked(void **state)
 {
 	struct rig *g = *state;
@@ -528,6 +546,7 @@ int main(void)
 		WITH_RIG(families_meet),
 		WITH_RIG(intervals_vary),
 		WITH_RIG(failures_are_bencoded),
+		WITH_RIG(a_full_tracker_says_so),
 		WITH_RIG(access_is_asked),
 		WITH_RIG(subnets_are_limited),
 		WITH_RIG(scrapes_are_sorted),
