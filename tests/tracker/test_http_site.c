@@ -129,7 +129,7 @@ static void from(struct rig *g, const char *ip)
 
 static bool has(struct rig *g, const void *part, size_t len)
 {
-	return memmem(g->out.ptr, g->out.len, part, len) != NULL;
+	return g->out.len && memmem(g->out.ptr, g->out.len, part, len);
 }
 
 static void must_have(struct rig *g, const char *part)
