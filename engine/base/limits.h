@@ -78,6 +78,8 @@
 #define LIMIT_SWARMS_BYTES	  (1ull << 30) /* peers and torrents, default */
 #define LIMIT_SWARMS		  10000000    /* torrents, default */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
+#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
+#define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
