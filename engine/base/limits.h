@@ -84,6 +84,23 @@
 					       * peers keeps its counter */
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
+#define LIMIT_WEB_HEAD_BYTES	  8192	      /* a request without its body */
+#define LIMIT_WEB_HOST_BYTES	  255	      /* a Host; names have 253 */
+#define LIMIT_WEB_SCRAPE_HASHES	  256	      /* all that 8 KiB of URL can hold */
+#define LIMIT_WEB_PIPELINE_BYTES  65536	      /* answers made before one is sent */
+#define LIMIT_WEB_CONNECTIONS	  16384	      /* that wait, all threads */
+#define LIMIT_WEB_PER_ADDRESS	  64	      /* of them, of one address or /64,
+					       * a thread */
+#define LIMIT_WEB_IDLE_MS	  30000	      /* since the last whole request */
+#define LIMIT_WEB_LINGER_MS	  2000	      /* for the rest of a refused one */
+#define LIMIT_WEB_LINGER_BYTES	  (256u << 10) /* and no more of it */
+#define LIMIT_WEB_THREADS	  64
+#define LIMIT_WEB_FULL_MS	  300000      /* between two full scrapes of one
+					       * address or /64 */
+#define LIMIT_WEB_FULL_SOURCES	  1024	      /* remembered for that */
+#define LIMIT_WEB_FULL_RUNNING	  4	      /* full scrapes at a time */
+#define LIMIT_WEB_FULL_TOTAL_MS	  600000      /* one takes at most */
+#define LIMIT_WEB_FULL_SORTED	  131072      /* torrents sorted at a time */
 #define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 

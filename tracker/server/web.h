@@ -17,8 +17,10 @@ struct web_options {
 	size_t num_binds, num_tls_binds;
 	const char *cert_path, *key_path; /* PEM; with tls_binds */
 	unsigned threads;                 /* 0: one for each core, at most 64 */
-	/* Writes /stats.json's object and /metrics' lines that are not the
-	 * web's own: called on a web thread, must lock for itself. */
+	/* What /stats.json and /metrics say besides the swarms' and the web's
+	 * own figures: members of an object, `"name":value,...` without braces
+	 * around, and whole lines. May be NULL. Called on a web thread, must
+	 * lock for itself. */
 	void (*describe_json)(void *arg, struct buf *out);
 	void (*describe_metrics)(void *arg, struct buf *out);
 	/* Who may see stats, metrics and full scrapes; 0: everybody. */
@@ -27,9 +29,12 @@ struct web_options {
 	void *arg; /* borrowed */
 };
 
-/* Returns 0, or -errno with WHY for people and nothing bound. */
+/* OPTIONS is copied, what it points at is borrowed until web_stop. Returns 0,
+ * or -errno with WHY for people and nothing bound. */
 int web_start(struct loop *loop, const struct web_options *options,
 	      struct web **out, char *why, size_t why_size);
+/* Where binds[I], or tls_binds[I], ended up when it asked for port 0. */
+void web_bound(const struct web *w, bool is_tls, size_t i, struct addr *out);
 void web_stop(struct web *w); /* joins the threads; NULL is harmless */
 /* Certificate and key are read again; new connections use them. Returns 0, or
  * -errno with the old ones still in use. */
