@@ -83,6 +83,12 @@
 #define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
 					       * peers keeps its counter */
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
+#define LIMIT_SUBNETS		  65536	      /* whose rate is known: 512 KiB */
+#define LIMIT_UDP_URL_BYTES	  512	      /* URLData of an announce, BEP 41 */
+#define LIMIT_UDP_KEY_BYTES	  253	      /* a KEY: no name is longer */
+#define LIMIT_UDP_REQUEST_BYTES	  2048	      /* of a datagram; KRPC has 1400 */
+#define LIMIT_PACKET_THREADS	  64	      /* for each address */
+#define LIMIT_OVERLAY_QUEUE	  512	      /* datagrams on their way to the loop */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 #define LIMIT_WEB_HEAD_BYTES	  8192	      /* a request without its body */
 #define LIMIT_WEB_HOST_BYTES	  255	      /* a Host; names have 253 */

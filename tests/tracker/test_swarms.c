@@ -568,7 +568,7 @@ static void memory_of_peers(void **state)
 	for (uint32_t i = 0; i < 20000; i++)
 		tell(s, i, 1, ANNOUNCE_STARTED, true);
 	swarms_stats(s, &before);
-	assert_true(before.bytes / 20000 <= 100);
+	assert_true(before.bytes / 20000 <= 128);
 	for (uint32_t i = 0; i < 20000; i++)
 		tell(s, 30000 + i % 20, i, ANNOUNCE_STARTED, i & 1);
 	swarms_stats(s, &after);

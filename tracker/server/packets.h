@@ -1,10 +1,14 @@
 /* tracker/server/packets.h: the UDP side of the tracker (BEP 15, 41): N threads
- * with a SO_REUSEPORT socket each for every address, batches of datagrams in
- * and out with recvmmsg and sendmmsg, answers made in place.
+ * for every address, with a SO_REUSEPORT socket each. A thread waits in
+ * recvmmsg, answers what came at once, and sends that with one sendmmsg.
  *
  * Datagrams that begin with 'd' (KRPC) or 'K' (owners' sync) are the overlay's:
  * they go to the loop through a bounded queue. No connection id of ours begins
- * with either. */
+ * with either.
+ *
+ * Answers leave from the address that the socket is bound to; if that is a
+ * wildcard, from the one that the kernel would use. Hosts with several
+ * addresses should bind them one by one. */
 #pragma once
 
 #include "engine/base/loop.h"
@@ -14,11 +18,11 @@ struct packets;
 
 struct packets_options {
 	struct tracker_policy *policy; /* borrowed */
-	const struct addr *binds;      /* with ports */
+	const struct addr *binds;      /* with ports; 0: any free one */
 	size_t num_binds;
 	unsigned threads; /* 0: one for each core, at most 64 */
-	/* The overlay's, on the loop thread; NULL: dropped. TO is the local
-	 * address of the socket. BYTES are borrowed until return. */
+	/* The overlay's, on the loop thread; NULL: dropped. BYTES are borrowed
+	 * until return. */
 	void (*on_overlay)(void *arg, const struct addr *from,
 			   const uint8_t *bytes, size_t len);
 	void *arg; /* borrowed */
@@ -28,6 +32,9 @@ struct packets_options {
 int packets_start(struct loop *loop, const struct packets_options *options,
 		  struct packets **out, char *why, size_t why_size);
 void packets_stop(struct packets *p); /* joins the threads; NULL is harmless */
+
+/* Where the I-th of binds is, with its port. */
+void packets_address(const struct packets *p, size_t i, struct addr *out);
 
 /* From the tracker's own port. Loop thread. Returns 0 or -errno. */
 int packets_send(struct packets *p, const struct addr *to, const void *bytes,

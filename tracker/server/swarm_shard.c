@@ -15,7 +15,7 @@
 /* What a torrent is charged for itself: its place in the array and in the index
  * with their room. Not what was allocated, or dropping one would free nothing.
  */
-#define TORRENT_BYTES 88
+#define TORRENT_BYTES 112
 
 static uint32_t entry_of(uint64_t hash, uint32_t place)
 {
