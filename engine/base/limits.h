@@ -93,7 +93,7 @@
 #define LIMIT_WEB_HEAD_BYTES	  8192	      /* a request without its body */
 #define LIMIT_WEB_HOST_BYTES	  255	      /* a Host; names have 253 */
 #define LIMIT_WEB_SCRAPE_HASHES	  256	      /* all that 8 KiB of URL can hold */
-#define LIMIT_WEB_PIPELINE_BYTES  65536	      /* answers made before one is sent */
+#define LIMIT_WEB_PIPELINE_BYTES  16384	      /* answers made before one is sent */
 #define LIMIT_WEB_CONNECTIONS	  16384	      /* that wait, all threads */
 #define LIMIT_WEB_PER_ADDRESS	  64	      /* of them, of one address or /64,
 					       * a thread */

@@ -2,11 +2,13 @@
  * process:
  *
  *     web_lab [-t THREADS] [-n INTERVAL] [-f] [-x PROXY]... [-S SUBNET]
+ *             [-i IDLE_MS] [-m CONNECTIONS] [-a PER_ADDRESS]
  *             [-c CERT -k KEY] [-l ADDR]...
  *
  * Listens on each ADDR (127.0.0.1:0), and with a certificate on port 0 of each
  * besides; prints a line "http ADDR" or "https ADDR" for each, then "ready".
  * -f: full scrapes for everybody. -L: limits hold for private sources, too.
+ * -A: a line to stdout for each request.
  * A line on stdin: "reload" reads the certificate again and prints "ok" or
  * why not; "leave" says goodbye. Ends with stdin. */
 #include <poll.h>
@@ -39,14 +41,24 @@ static void parse_args(struct lab *l, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "t:n:fLx:S:c:k:l:")) != -1) {
+	while ((c = getopt(argc, argv, "t:n:fLx:S:c:k:l:i:m:a:A")) != -1) {
 		if (c == 't')
 			l->options.threads = (unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 'n')
 			l->policy.interval_s =
 				(unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'i')
+			l->options.idle_ms = (unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'm')
+			l->options.max_conns =
+				(unsigned)strtoul(optarg, NULL, 0);
+		else if (c == 'a')
+			l->options.per_address =
+				(unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 'f')
 			l->policy.allows_full_scrape = true;
+		else if (c == 'A')
+			l->policy.is_access_logged = true;
 		else if (c == 'L')
 			l->policy.limits_private = true;
 		else if (c == 'x' &&

@@ -19,7 +19,8 @@
  * peers of their own family as they want, and half as many of the other one
  * besides, for hosts of two families (BEP 7). The interval varies by a tenth
  * either way, so that clients which came together do not stay together. A full
- * tracker still answers and says that it did not list the peer.
+ * tracker still answers and says that it did not list the peer. A scrape counts
+ * like an announce where a subnet asks too often.
  */
 
 #define PATH_KEY_BYTES 255
@@ -290,6 +291,26 @@ static void answer_announce(struct ask *q, const struct http_announce *said)
 	web_count(&q->asker->counts->announces);
 }
 
+static bool is_leaving(const struct http_site *site)
+{
+	return atomic_load_explicit(&site->policy->is_leaving,
+				    memory_order_relaxed);
+}
+
+/* Answers, if the subnet of who asks does it too often. */
+static bool is_limited(struct ask *q)
+{
+	const struct http_site *s = q->site;
+
+	if (!s->limit ||
+	    (!s->policy->limits_private && addr_is_local(&q->source)) ||
+	    subnet_limit_take(s->limit, q->asker->now_ms, &q->source))
+		return false;
+	web_count(&q->asker->counts->rate_limited);
+	answer_failure(q, "too many requests from your network", 1);
+	return true;
+}
+
 static void on_announce(struct ask *q)
 {
 	const struct tracker_policy *p = q->site->policy;
@@ -297,10 +318,12 @@ static void on_announce(struct ask *q)
 	struct http_announce said;
 	const char *why;
 
-	if (atomic_load_explicit(&p->is_leaving, memory_order_relaxed)) {
+	if (is_leaving(q->site)) {
 		answer_failure(q, "this tracker is being restarted", 1);
 		return;
 	}
+	if (is_limited(q))
+		return;
 	why = http_query_announce(q->head->query, &said);
 	if (why) {
 		web_count(&counts->failures);
@@ -378,6 +401,8 @@ static void on_scrape(struct ask *q)
 	const char *why;
 	unsigned num;
 
+	if (is_limited(q))
+		return;
 	why = http_query_scrape(q->head->query, hashes, &num);
 	if (!why && num) {
 		answer_scrape(q, hashes, num);
@@ -501,7 +526,8 @@ bool http_site_answer(const struct http_site *site, struct http_asker *asker,
 		.out = out,
 		.reply = { .status = 200,
 			   .type = "text/plain",
-			   .keeps_alive = head->keeps_alive,
+			   .keeps_alive =
+				   head->keeps_alive && !is_leaving(site),
 			   .is_head_only = head->method == HTTP_METHOD_HEAD },
 	};
 

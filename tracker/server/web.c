@@ -123,13 +123,23 @@ static void sum_stats(void *arg, struct web_stats *out)
 	web_stats(arg, out);
 }
 
+static unsigned or_default(unsigned asked, unsigned otherwise)
+{
+	return asked ? asked : otherwise;
+}
+
 static int add_worker(struct web *w, unsigned threads, char *why,
 		      size_t why_size)
 {
 	struct web_worker_options o = {
 		.site = &w->site,
 		.tls = w->tls,
-		.max_conns = LIMIT_WEB_CONNECTIONS / threads,
+		.max_conns = or_default(w->options.max_conns,
+					LIMIT_WEB_CONNECTIONS) /
+			     threads,
+		.per_address = or_default(w->options.per_address,
+					  LIMIT_WEB_PER_ADDRESS),
+		.idle_ms = or_default(w->options.idle_ms, LIMIT_WEB_IDLE_MS),
 	};
 	struct web_worker *worker = web_worker_new(&o);
 	int r;
@@ -203,6 +213,8 @@ int web_start(struct loop *loop, const struct web_options *options,
 		.options = &w->options,
 		.policy = options->policy,
 		.full = full_scrapes_new(options->policy->swarms),
+		.limit = subnet_limit_new(options->policy->rate,
+					  options->policy->burst),
 		.stats = sum_stats,
 		.stats_arg = w,
 	};
@@ -226,6 +238,7 @@ void web_stop(struct web *w)
 		web_worker_free(w->workers[i]);
 	free(w->workers);
 	full_scrapes_free(w->site.full);
+	subnet_limit_free(w->site.limit);
 	tls_free(w->tls);
 	free(w->bound);
 	free(w->tls_bound);

@@ -17,6 +17,9 @@ struct web_options {
 	size_t num_binds, num_tls_binds;
 	const char *cert_path, *key_path; /* PEM; with tls_binds */
 	unsigned threads;                 /* 0: one for each core, at most 64 */
+	unsigned max_conns;   /* that wait; 0: LIMIT_WEB_CONNECTIONS */
+	unsigned per_address; /* of one; 0: LIMIT_WEB_PER_ADDRESS */
+	unsigned idle_ms;     /* 0: LIMIT_WEB_IDLE_MS */
 	/* What /stats.json and /metrics say besides the swarms' and the web's
 	 * own figures: members of an object, `"name":value,...` without braces
 	 * around, and whole lines. May be NULL. Called on a web thread, must
@@ -36,8 +39,8 @@ int web_start(struct loop *loop, const struct web_options *options,
 /* Where binds[I], or tls_binds[I], ended up when it asked for port 0. */
 void web_bound(const struct web *w, bool is_tls, size_t i, struct addr *out);
 void web_stop(struct web *w); /* joins the threads; NULL is harmless */
-/* Certificate and key are read again; new connections use them. Returns 0, or
- * -errno with the old ones still in use. */
+/* Any thread. Certificate and key are read again; new connections use them.
+ * Returns 0, or -errno with the old ones still in use. */
 int web_reload_tls(struct web *w, char *why, size_t why_size);
 
 struct web_stats {

@@ -27,13 +27,14 @@
  *
  * Both lists are in order of time, so their heads say when to wake up. Bytes of
  * a request that is not whole do not move its connection: a head must be here
- * LIMIT_WEB_IDLE_MS after the last answer, however it trickles in. Over a cap,
+ * idle_ms after the last answer, however it trickles in. Over a cap,
  * the connection that waits for longest makes room. Events of one epoll_wait
  * may name a connection that an earlier one of them ended, so memory is
  * released after the last.
  */
 
-#define BATCH 64 /* events, accepts */
+#define BATCH     64  /* events, accepts */
+#define EXPIRE_MS 100 /* between two looks at who is due */
 
 enum kind {
 	KIND_WAKE,
@@ -75,6 +76,7 @@ struct web_worker {
 	struct conn *spare;              /* owned */
 	struct list waiting, lingering, graveyard;
 	unsigned num;
+	int64_t expired_ms; /* of the last look */
 };
 
 /* --- connections --- */
@@ -117,7 +119,7 @@ static void make_room(struct web_worker *w, const struct addr *a)
 
 	if (is_counted(w, a)) {
 		e = web_address_of(w->addresses, a);
-		if (e->num >= LIMIT_WEB_PER_ADDRESS)
+		if (e->num >= w->options.per_address)
 			oldest = list_first(&e->conns, struct conn, same);
 		w->spare->address = e;
 		web_address_add(e, &w->spare->same);
@@ -140,7 +142,7 @@ static void file(struct web_worker *w, struct conn *c)
 
 	c->progress = c->http.progress;
 	c->due_ms = w->desk.asker.now_ms +
-		    (lingers ? LIMIT_WEB_LINGER_MS : LIMIT_WEB_IDLE_MS);
+		    (lingers ? LIMIT_WEB_LINGER_MS : w->options.idle_ms);
 	list_remove(&c->order);
 	list_push_back(lingers ? &w->lingering : &w->waiting, &c->order);
 	if (c->address) {
@@ -275,6 +277,9 @@ static void expire(struct web_worker *w)
 	int64_t now = w->desk.asker.now_ms;
 	struct conn *c;
 
+	if (now < w->expired_ms + EXPIRE_MS)
+		return;
+	w->expired_ms = now;
 	while ((c = list_first(&w->lingering, struct conn, order)) &&
 	       c->due_ms <= now)
 		drop(w, c);
@@ -287,7 +292,7 @@ static void expire(struct web_worker *w)
 
 static int wait_ms(const struct web_worker *w)
 {
-	int64_t now = w->desk.asker.now_ms, due = now + LIMIT_WEB_IDLE_MS;
+	int64_t now = w->desk.asker.now_ms, due = now + w->options.idle_ms;
 	struct conn *a = list_first(&w->waiting, struct conn, order);
 	struct conn *b = list_first(&w->lingering, struct conn, order);
 
@@ -295,6 +300,8 @@ static int wait_ms(const struct web_worker *w)
 		due = a->due_ms;
 	if (b && b->due_ms < due)
 		due = b->due_ms;
+	if (due < w->expired_ms + EXPIRE_MS)
+		due = w->expired_ms + EXPIRE_MS;
 	return due > now ? (int)(due - now) : 0;
 }
 
@@ -316,7 +323,6 @@ static void *run(void *arg)
 {
 	struct web_worker *w = arg;
 	struct epoll_event events[BATCH];
-	int64_t expired_ms = 0;
 	int n;
 
 	w->desk.asker.now_ms = clock_now_ms();
@@ -325,10 +331,7 @@ static void *run(void *arg)
 		w->desk.asker.now_ms = clock_now_ms();
 		for (int i = 0; i < n; i++)
 			dispatch(w, events[i].data.ptr);
-		if (w->desk.asker.now_ms - expired_ms >= 100) {
-			expired_ms = w->desk.asker.now_ms;
-			expire(w);
-		}
+		expire(w);
 		bury(w);
 		atomic_store_explicit(&w->counts.open, w->num,
 				      memory_order_relaxed);

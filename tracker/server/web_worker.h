@@ -12,6 +12,8 @@ struct web_worker_options {
 	const struct http_site *site; /* borrowed */
 	struct tls *tls;              /* borrowed; NULL: plain listeners only */
 	unsigned max_conns;           /* that wait */
+	unsigned per_address;         /* of them, of one address */
+	int64_t idle_ms;
 };
 
 /* NULL: no descriptor to be had. */
