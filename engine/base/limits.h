@@ -89,7 +89,6 @@
 #define LIMIT_UDP_REQUEST_BYTES	  2048	      /* of a datagram; KRPC has 1400 */
 #define LIMIT_PACKET_THREADS	  64	      /* for each address */
 #define LIMIT_OVERLAY_QUEUE	  512	      /* datagrams on their way to the loop */
-#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 #define LIMIT_WEB_HEAD_BYTES	  8192	      /* a request without its body */
 #define LIMIT_WEB_HOST_BYTES	  255	      /* a Host; names have 253 */

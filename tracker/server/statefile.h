@@ -5,7 +5,8 @@
  * end mark: a file that is cut, flipped or of another version is not believed,
  * and the generation before is taken.
  *
- * Walks shards one by one, so that nobody waits. Not the loop: a worker. */
+ * Walks shards one by one, so that nobody waits. Not the loop: a worker, one
+ * at a time for a PATH. */
 #pragma once
 
 #include "engine/base/buf.h"
@@ -17,12 +18,12 @@ enum statefile_blob {
 };
 #define STATEFILE_BLOBS 2
 
-struct statefile_blobs {
+struct statefile_blobs { /* each below LIMIT_STATEFILE_BLOCK */
 	struct buf of[STATEFILE_BLOBS];
 };
 
 /* WALL_S: seconds since 1970. Returns 0, or -errno with WHY for people and the
- * old file as it was. */
+ * old file as it was. Mode 0600: the key is a secret. */
 int statefile_save(const char *path, struct swarms *s,
 		   const struct statefile_blobs *blobs, int64_t wall_s,
 		   char *why, size_t why_size);
@@ -32,7 +33,22 @@ struct statefile_loaded {
 	bool is_previous; /* PATH was not to be believed: WHY says why */
 };
 /* Returns 0; -ENOENT: no file yet; -EBADMSG: neither generation is good, and
- * nothing was taken. */
+ * nothing was taken; another -errno: PATH cannot be opened, or is no file.
+ * BLOBS are initialised; those that the file has not are left alone. */
 int statefile_load(const char *path, struct swarms *s,
 		   struct statefile_blobs *blobs, int64_t wall_s,
 		   struct statefile_loaded *out, char *why, size_t why_size);
+
+/* What is written, given away: the file is
+ *   magic 8 | version 4 | saved_s 8 | CRC-32C 4
+ * and then blocks, the last of them of kind END:
+ *   kind 4 | sequence number 4 | length of payload 4 | payload | CRC-32C 4
+ * The CRC is over all of its block before it. Numbers are big-endian.
+ *   BLOB    which 4 | bytes
+ *   SWARMS  any number of: infohash 20 | completed 4 | number 4 | peers:
+ *           state 1 (0x10: IPv6) | minute since 1970 4 | compact 6 or 18
+ *           A torrent may come again, with more of its peers.
+ *   END     torrents 8 | peers 8 */
+#define STATEFILE_VERSION      1
+#define STATEFILE_HEADER_BYTES 24
+#define STATEFILE_BLOCK_BYTES  16 /* of a block around its payload */
