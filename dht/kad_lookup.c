@@ -110,18 +110,32 @@ static void remove_entry(struct kad_lookup *l, unsigned i)
 	take_out(l, i);
 }
 
+static bool is_rival_in_net(const struct kad_rules *rules,
+			    const struct entry *e, const struct kad_id *id,
+			    const struct addr *addr)
+{
+	const struct kad_contact *c = &e->found.contact;
+
+	if (!kad_addr_same_net(&c->addr, addr))
+		return false;
+	return !rules->is_apart || !id || !e->has_id ||
+	       addr_ip_eq(&c->addr, addr) ||
+	       !rules->is_apart(rules->arg, id, &c->id);
+}
+
 /* Somebody at the same address or in the same subnet, or of the same id. */
 static unsigned find_rival(struct kad_lookup *l, const struct kad_id *id,
 			   const struct addr *addr)
 {
-	bool is_exempt = kad_addr_is_exempt(&l->kad->o.rules, addr);
+	const struct kad_rules *rules = &l->kad->o.rules;
+	bool is_exempt = kad_addr_is_exempt(rules, addr);
 
 	for (unsigned i = 0; i < l->num; i++) {
 		struct entry *e = nth(l, i);
 		const struct kad_contact *c = &e->found.contact;
 
 		if (is_exempt ? addr_eq(&c->addr, addr)
-			      : kad_addr_same_net(&c->addr, addr))
+			      : is_rival_in_net(rules, e, id, addr))
 			return i;
 		if (id && e->has_id && kad_id_eq(&c->id, id))
 			return i;
@@ -282,15 +296,15 @@ static void on_slow(struct kad_lookup *l, struct entry *e)
 	struct kad *k = l->kad;
 	int64_t usual = kad_rpc_usual_ms(&k->rpc), wait;
 	struct kad_query q = query_of(l);
+	unsigned sends = l->spec.sends ? l->spec.sends : KAD_SENDS_USUAL;
 
 	if (k->now_ms - e->call->first_ms >= usual)
 		e->is_slow = true;
-	if (e->call->sends == KAD_SENDS_MAX) {
+	if (e->call->sends == sends) {
 		e->state = ENTRY_LEFT;
 	} else if (is_needed(l, e)) {
 		l->queries++;
-		wait = e->call->sends + 1 < KAD_SENDS_MAX ? usual / RETRY_PART
-							  : usual;
+		wait = e->call->sends + 1u < sends ? usual / RETRY_PART : usual;
 		kad_ask_again(k, k->now_ms, e->call, &q, wait);
 	} else {
 		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual / RETRY_PART,
@@ -443,7 +457,8 @@ static void learn_size(struct kad_lookup *l, struct kad_lookup_result *r)
 	}
 	if (n < k->o.rules.k || id <= 0)
 		return;
-	r->is_suspicious = d < plausible_distance(l);
+	r->plausible = plausible_distance(l);
+	r->is_suspicious = d < r->plausible;
 	/* Our own neighbourhood counts as any other; one that is packed on
 	 * purpose does not. */
 	if (r->is_suspicious)

@@ -37,7 +37,8 @@ struct kad_lookup_result {
 	unsigned num_nodes;
 	unsigned queries, answers, hops;
 	int64_t took_ms;
-	bool is_suspicious; /* they are implausibly close */
+	bool is_suspicious; /* they are implausibly close: nearer than this */
+	double plausible;   /* part of all ids; 0: no opinion */
 };
 
 struct kad_lookup_spec {
@@ -45,6 +46,9 @@ struct kad_lookup_spec {
 	uint8_t method;  /* KAD_FIND or an overlay's own */
 	const void *ctx; /* borrowed until the end; for the codec */
 	unsigned alpha;  /* 0: 5 */
+	/* How often a silent one of the closest is asked, up to KAD_SENDS_MAX;
+	 * 0: KAD_SENDS_USUAL. */
+	unsigned sends;
 	/* Each answer as it comes. May be NULL. */
 	void (*on_answer)(void *arg, const struct kad_found *from,
 			  const struct kad_msg *msg);
