@@ -85,6 +85,30 @@
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 
+/* --- replication between trackers --- */
+#define LIMIT_SYNC_PACKET_BYTES	  1232u	      /* IPv6's least MTU, less headers */
+#define LIMIT_SYNC_PEERS	  256	      /* trackers with a session: a node
+					       * shares swarms with few */
+#define LIMIT_SYNC_MEMBERS	  1024	      /* of the overlay, looked through */
+#define LIMIT_SYNC_WINDOW	  64	      /* packets in flight: bits of an ack */
+#define LIMIT_SYNC_QUEUE_BYTES	  (512u << 10) /* records that wait for one peer,
+					       * a family: 18,000 of IPv4 */
+#define LIMIT_SYNC_CONTROL_BYTES  (512u << 10) /* digests that wait for one */
+#define LIMIT_SYNC_JOBS		  16384	      /* swarms to be sent to one peer */
+#define LIMIT_SYNC_HELLOS_PER_S	  50	      /* signatures to be checked */
+#define LIMIT_SYNC_RECORDS_PER_S  400000      /* from one peer: a hand-off at
+					       * 8 MB/s has 285,000 */
+#define LIMIT_SYNC_FORWARDS_PER_S 1000	      /* from one that is no owner */
+#define LIMIT_SYNC_VISITS_PER_S	  4000000     /* peers looked at for one */
+#define LIMIT_SYNC_HANDOFF_BPS	  8000000     /* to all together, default */
+#define LIMIT_SYNC_GROUPS_LOG2	  16	      /* groups of swarms compared */
+#define LIMIT_SYNC_BUCKETS_LOG2	  13	      /* parts of one swarm compared */
+#define LIMIT_SYNC_COMPLETED	  100000000   /* a counter that is believed */
+#define LIMIT_SYNC_PLACES	  65536	      /* swarms with a KEY of their own,
+					       * or that live elsewhere */
+#define LIMIT_SYNC_SUBSCRIBERS	  8	      /* of one swarm */
+#define LIMIT_SYNC_WANTED	  4096	      /* swarms that are on their way */
+
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
 #define LIMIT_KAD_CANDIDATES	  64	      /* unproven senders per table */

@@ -1,0 +1,210 @@
+/* Goal: owners hold equal copies, whatever happens to them: one is killed under
+ * load (S2), all restart one after the other (S3), the network parts and heals
+ * (S4), packets get lost. */
+#include "tests/cmocka_all.h"
+
+#include <stdlib.h>
+
+#include "engine/base/mem.h"
+#include "tests/tracker/syncnet.h"
+
+static struct syncnet *new_net(uint64_t seed, unsigned num, unsigned loss)
+{
+	struct sim_options so = { .seed = seed,
+				  .max_hosts = num + 8,
+				  .loss_permille = loss,
+				  .rtt_min_ms = 10,
+				  .rtt_max_ms = 90,
+				  .jitter_ms = 3 };
+	struct syncnet *n = syncnet_new(&so, num + 8);
+
+	syncnet_grow(n, num);
+	return n;
+}
+
+/* --- announces, and what should be remembered of them --- */
+
+struct load {
+	struct syncnet *net;
+	unsigned num, max, swarms;
+	unsigned *swarm; /* of a peer */
+	uint8_t *state;  /* as syncnet_held has it */
+	int64_t *at_ms;
+	uint8_t *held;
+};
+
+static struct load *load_new(struct syncnet *n, unsigned swarms, unsigned max)
+{
+	struct load *l = mem_alloc(sizeof(*l));
+
+	l->net = n;
+	l->max = max;
+	l->swarms = swarms;
+	l->swarm = mem_alloc_array(max, sizeof(*l->swarm));
+	l->state = mem_alloc(max);
+	l->at_ms = mem_alloc_array(max, sizeof(*l->at_ms));
+	l->held = mem_alloc(max);
+	return l;
+}
+
+static void load_free(struct load *l)
+{
+	free(l->swarm);
+	free(l->state);
+	free(l->at_ms);
+	free(l->held);
+	free(l);
+}
+
+/* At any of the owners that are on. */
+static void tell_owner(struct load *l, const struct syncnet_announce *a,
+		       unsigned group)
+{
+	unsigned owners[KT_REPLICAS];
+	unsigned n = syncnet_owners(l->net, a->swarm, owners), i;
+
+	for (unsigned tries = 0; tries < 50; tries++) {
+		i = owners[sim_below(l->net->sim, n)];
+		if (!l->net->nodes[i].sync || l->net->nodes[i].group != group)
+			continue;
+		syncnet_announce(l->net, i, a);
+		break;
+	}
+	l->state[a->peer] = a->event == ANNOUNCE_STOPPED ? SYNCNET_GONE
+			    : a->is_seed                 ? 1 + SWARM_SEEDER
+							 : 1 + SWARM_LEECHER;
+	l->at_ms[a->peer] = sim_now(l->net->sim);
+}
+
+static void come(struct load *l, unsigned group)
+{
+	struct syncnet_announce a = { .peer = l->num++ };
+
+	a.swarm = sim_below(l->net->sim, l->swarms);
+	a.event = ANNOUNCE_STARTED;
+	a.is_seed = sim_below(l->net->sim, 4) == 0;
+	a.is_v6 = a.peer % 5 == 0;
+	l->swarm[a.peer] = a.swarm;
+	tell_owner(l, &a, group);
+}
+
+static void leave(struct load *l, unsigned peer, unsigned group)
+{
+	struct syncnet_announce a = { .swarm = l->swarm[peer],
+				      .peer = peer,
+				      .event = ANNOUNCE_STOPPED,
+				      .is_v6 = peer % 5 == 0 };
+
+	tell_owner(l, &a, group);
+}
+
+/* PER_S announces a second for MS; one of eight is of who leaves. */
+static void run_load(struct load *l, unsigned per_s, int64_t ms)
+{
+	for (int64_t t = 0; t < ms; t += 10) {
+		for (unsigned i = 0; i < per_s / 100 && l->num < l->max; i++) {
+			unsigned peer =
+				l->num ? sim_below(l->net->sim, l->num) : 0;
+
+			if (l->num > 100 && i % 8 == 7 &&
+			    l->state[peer] != SYNCNET_GONE)
+				leave(l, peer, 0);
+			else
+				come(l, 0);
+		}
+		syncnet_run(l->net, 10);
+	}
+}
+
+/* How many peers told before BEFORE_MS tracker I should have otherwise. */
+static unsigned count_wrong(struct load *l, unsigned i, int64_t before_ms)
+{
+	unsigned wrong = 0, owners[KT_REPLICAS];
+	bool *is_ours = mem_alloc_array(l->swarms, sizeof(*is_ours));
+
+	for (unsigned swarm = 0; swarm < l->swarms; swarm++) {
+		unsigned n = syncnet_owners(l->net, swarm, owners);
+
+		for (unsigned j = 0; j < n; j++)
+			is_ours[swarm] |= owners[j] == i;
+	}
+	(void)syncnet_held(l->net, i, -1, l->held, l->max);
+	for (unsigned p = 0; p < l->num; p++) {
+		bool live = l->state[p] != SYNCNET_GONE;
+		bool held = l->held[p] && l->held[p] != SYNCNET_GONE;
+
+		if (is_ours[l->swarm[p]] && l->at_ms[p] < before_ms)
+			wrong += live ? l->held[p] != l->state[p] : held;
+	}
+	free(is_ours);
+	return wrong;
+}
+
+static unsigned count_all_wrong(struct load *l, int64_t before_ms)
+{
+	unsigned wrong = 0;
+
+	for (unsigned i = 0; i < l->net->kt->num; i++) {
+		if (l->net->nodes[i].sync)
+			wrong += count_wrong(l, i, before_ms);
+	}
+	return wrong;
+}
+
+static void print_stats(struct syncnet *n, const char *what)
+{
+	for (unsigned i = 0; i < n->kt->num; i++) {
+		struct sync_stats st;
+
+		if (!n->nodes[i].sync)
+			continue;
+		st = syncnet_stats(n, i);
+		print_message(
+			"%s: %u: sessions %u out %lu in %lu news %lu "
+			"B out %lu resent %lu dup %lu refused %lu mac %lu "
+			"hello %lu = %lu != %lu handed %lu fwd %lu "
+			"over %lu bad %lu\n",
+			what, i, st.sessions, st.records_out, st.records_in,
+			st.news_in, st.bytes_out, st.resent, st.duplicates,
+			st.refused, st.bad_mac, st.bad_hello, st.digests_equal,
+			st.digests_different, st.handed_off, st.forwarded,
+			st.overflows, st.bad_packets);
+	}
+}
+
+/* --- scenarios --- */
+
+static void test_s2__kill_one_under_load(void **state)
+{
+	struct syncnet *n = new_net(2, 8, 0);
+	struct load *l = load_new(n, 200, 200000);
+	unsigned owners[KT_REPLICAS], wrong;
+	int64_t dead_ms;
+
+	run_load(l, 5000, 12000);
+	(void)syncnet_owners(n, 0, owners);
+	dead_ms = sim_now(n->sim);
+	/* Whoever held them with it must have them when it dies. */
+	wrong = count_all_wrong(l, dead_ms - 2000);
+	syncnet_off(n, owners[0]);
+	print_stats(n, "S2");
+	print_message("S2: %u peers, %u wrong 2 s before the end, cpu %lu us\n",
+		      l->num, wrong, n->cpu_us);
+	assert_int_equal(wrong, 0);
+	/* And the next closest becomes an owner of what it had. */
+	syncnet_run(n, 60000);
+	wrong = count_all_wrong(l, dead_ms - 2000);
+	print_message("S2: %u wrong after 60 s\n", wrong);
+	assert_int_equal(wrong, 0);
+	load_free(l);
+	syncnet_free(n);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_s2__kill_one_under_load),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

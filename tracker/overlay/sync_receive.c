@@ -1,0 +1,161 @@
+/* What others say, and whether they may.
+ *
+ * Owners of a swarm, present or recent, say who is in it. Other members of the
+ * overlay may forward announces that came to them, to an owner, with news
+ * alone, and not many. Nobody lists an endpoint where nobody can be, or, from
+ * outside, one of our private network. What is not believed is counted. */
+#include "tracker/overlay/sync_private.h"
+
+#define FORWARD_AGE_MIN 1 /* older is no announce that has just come */
+
+static bool takes(struct sync *s, struct ratelimit *limit)
+{
+	if (!ratelimit_room(limit, sync_now(s)))
+		return false;
+	ratelimit_take(limit, 1);
+	return true;
+}
+
+static bool is_first(const struct kt_owner *owners, unsigned n)
+{
+	return n && owners[0].is_self;
+}
+
+static bool on_forwarded(struct sync *s, struct sync_peer *p,
+			 const struct swarm_record *r)
+{
+	struct kt_owner owners[KT_REPLICAS];
+	bool is_self;
+	unsigned n;
+
+	if (r->age_min > FORWARD_AGE_MIN || !takes(s, &p->forwards_in))
+		return false;
+	n = sync_owners(s, &r->infohash, owners, &is_self);
+	if (!is_self)
+		return false;
+	if (swarms_apply(s->swarms, r)) {
+		s->stats.news_in++;
+		if (is_first(owners, n))
+			sync_relay(s, r, p);
+	}
+	return true;
+}
+
+static bool on_record(struct sync *s, struct sync_peer *p, const uint8_t *bytes,
+		      uint8_t family)
+{
+	struct sync_record r;
+
+	if (!takes(s, &p->records_in) || !sync_get_record(bytes, family, &r))
+		return false;
+	if (addr_is_local(&r.r.peer) && !addr_is_local(&p->addr))
+		return false;
+	if (r.is_forwarded)
+		return on_forwarded(s, p, &r.r);
+	if (!sync_may_write(s, p, &r.r.infohash))
+		return false;
+	if (r.r.age_min < s->ttl_min && swarms_apply(s->swarms, &r.r))
+		s->stats.news_in++;
+	return true;
+}
+
+static void on_records(struct sync *s, struct sync_peer *p, struct span body,
+		       uint8_t family)
+{
+	size_t width = family == 4 ? SYNC_RECORD4_BYTES : SYNC_RECORD6_BYTES;
+
+	for (size_t at = 0; at + width <= body.len; at += width) {
+		s->stats.records_in++;
+		if (!on_record(s, p, body.ptr + at, family))
+			s->stats.refused++;
+	}
+	p->shared_ms = sync_now(s);
+}
+
+void sync_on_key(struct sync *s, const struct infohash *ih,
+		 const struct kad_id *key)
+{
+	struct kt_owner owners[KT_REPLICAS];
+	unsigned n = kt_owners(s->kt, key, owners);
+	bool is_self = false;
+
+	for (unsigned i = 0; i < n; i++)
+		is_self |= owners[i].is_self;
+	if (is_self)
+		(void)sync_learn(s, ih, key);
+}
+
+static void on_keys(struct sync *s, struct span body)
+{
+	for (size_t at = 0; at + SYNC_KEYITEM_BYTES <= body.len;
+	     at += SYNC_KEYITEM_BYTES) {
+		struct infohash ih;
+		struct kad_id key;
+
+		memcpy(ih.b, body.ptr + at, 20);
+		memcpy(key.b, body.ptr + at + 20, 20);
+		sync_on_key(s, &ih, &key);
+	}
+}
+
+static void on_frame(struct sync *s, struct sync_peer *p,
+		     const struct sync_frame *f)
+{
+	switch (f->kind) {
+	case SYNC_F_RECORDS4:
+		on_records(s, p, f->body, 4);
+		break;
+	case SYNC_F_RECORDS6:
+		on_records(s, p, f->body, 6);
+		break;
+	case SYNC_F_KEYS:
+		on_keys(s, f->body);
+		break;
+	case SYNC_F_NUDGE:
+		p->is_dirty = true;
+		break;
+	case SYNC_F_BEGIN:
+		sync_on_begin(s, p, f->body);
+		break;
+	case SYNC_F_GROUPS:
+		sync_on_groups(s, p, f->body);
+		break;
+	case SYNC_F_DIFF:
+		sync_on_diff(s, p, f->body);
+		break;
+	case SYNC_F_SWARMS:
+		sync_on_items(s, p, f->body, false);
+		break;
+	case SYNC_F_OFFER:
+		sync_on_items(s, p, f->body, true);
+		break;
+	case SYNC_F_WANT:
+		sync_on_want(s, p, f->body);
+		break;
+	case SYNC_F_BUCKETS:
+		sync_on_buckets(s, p, f->body);
+		break;
+	case SYNC_F_DIFFER:
+		sync_on_differ(s, p, f->body);
+		break;
+	case SYNC_F_PULL:
+		sync_on_pull(s, p, f->body);
+		break;
+	default: /* PING, and what a later version says */
+		break;
+	}
+}
+
+void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload)
+{
+	struct cursor c = cursor_of(payload.ptr, payload.len);
+	struct sync_frame f;
+
+	while (sync_frame_next(&c, &f)) {
+		if (f.kind != SYNC_F_PING)
+			s->busy_ms = sync_now(s);
+		on_frame(s, p, &f);
+	}
+	if (c.is_bad)
+		s->stats.bad_packets++;
+}
