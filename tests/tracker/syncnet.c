@@ -22,6 +22,8 @@ static void on_send(void *arg, const struct addr *to, const uint8_t *bytes,
 	struct syncnet_node *n = arg;
 
 	CHECK(len <= LIMIT_SYNC_PACKET_BYTES);
+	if (n->net->on_send)
+		n->net->on_send(n->net->arg, index_of(n), to, bytes, len);
 	sim_send(n->net->sim, kt_of(n)->host, to, bytes, len);
 }
 

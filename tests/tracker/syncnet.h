@@ -20,6 +20,10 @@ struct syncnet {
 	struct syncnet_node *nodes; /* owned; as kt->nodes */
 	unsigned ttl_min;
 	uint64_t cpu_us; /* spent in sync */
+	/* Hears what trackers send. May be NULL. */
+	void (*on_send)(void *arg, unsigned from, const struct addr *to,
+			const uint8_t *bytes, size_t len);
+	void *arg;
 };
 
 /* What a tracker holds of a peer: 0 nothing, else 1 + enum swarm_state. */

@@ -22,7 +22,7 @@
 #define LOG2_MIN      4
 #define SUMS_AT_ONCE  280  /* in a frame */
 #define BITS_AT_ONCE  1024 /* bytes of them */
-#define ROUND_MS      60000
+#define ROUND_MS      30000
 #define AGAIN_MS      2000 /* between two, however much was dropped */
 #define AFTER_FAIL_MS 10000
 
@@ -90,18 +90,19 @@ static void finish(struct sync *s, struct sync_peer *p, bool was_equal)
 static void tell_sums(struct sync *s, struct sync_peer *p)
 {
 	struct sync_round *r = &p->round;
-	uint8_t body[12 + 4 * SUMS_AT_ONCE];
+	uint8_t body[13 + 4 * SUMS_AT_ONCE];
 	uint32_t num = 1u << r->log2;
 
 	for (uint32_t at = 0; at < num; at += SUMS_AT_ONCE) {
 		uint32_t n = num - at < SUMS_AT_ONCE ? num - at : SUMS_AT_ONCE;
 
 		store_be64(body, r->nonce);
-		store_be32(body + 8, at);
+		body[8] = (uint8_t)r->log2;
+		store_be32(body + 9, at);
 		for (uint32_t i = 0; i < n; i++)
-			store_be32(body + 12 + (size_t)i * 4, r->sums[at + i]);
+			store_be32(body + 13 + (size_t)i * 4, r->sums[at + i]);
 		if (!sync_queue_frame(s, p, SYNC_F_GROUPS, body,
-				      12 + 4 * (size_t)n)) {
+				      13 + 4 * (size_t)n)) {
 			sync_digest_end(p);
 			return;
 		}
@@ -164,17 +165,32 @@ void sync_digest_walked(struct sync *s, struct sync_peer *p,
 
 /* --- what the other says --- */
 
+/* The first frame of a comparison that arrives begins it. False: it is not one
+ * that we are in. */
+static bool join(struct sync *s, struct sync_peer *p, uint64_t nonce,
+		 unsigned log2)
+{
+	if (log2 < LOG2_MIN || log2 > LIMIT_SYNC_GROUPS_LOG2 ||
+	    sync_leads(s, &p->id))
+		return false;
+	if (p->round.step && p->round.nonce == nonce)
+		return p->round.log2 == log2;
+	if (p->last_nonce == nonce)
+		return false;
+	p->last_nonce = nonce;
+	p->is_dirty = false;
+	start(s, p, nonce, log2, false);
+	return true;
+}
+
 void sync_on_begin(struct sync *s, struct sync_peer *p, struct span body)
 {
 	struct cursor c = cursor_of(body.ptr, body.len);
 	uint64_t nonce = cursor_be64(&c);
 	unsigned log2 = cursor_u8(&c);
 
-	if (c.is_bad || log2 < LOG2_MIN || log2 > LIMIT_SYNC_GROUPS_LOG2 ||
-	    sync_leads(s, &p->id) || (p->round.step && p->round.nonce == nonce))
-		return;
-	p->is_dirty = false;
-	start(s, p, nonce, log2, false);
+	if (!c.is_bad)
+		(void)join(s, p, nonce, log2);
 }
 
 void sync_on_groups(struct sync *s, struct sync_peer *p, struct span body)
@@ -182,10 +198,11 @@ void sync_on_groups(struct sync *s, struct sync_peer *p, struct span body)
 	struct cursor c = cursor_of(body.ptr, body.len);
 	struct sync_round *r = &p->round;
 	uint64_t nonce = cursor_be64(&c);
-	uint32_t first = cursor_be32(&c), num = 1u << r->log2;
+	unsigned log2 = cursor_u8(&c);
+	uint32_t first = cursor_be32(&c);
 
-	if (c.is_bad || r->step == ROUND_NONE || r->nonce != nonce ||
-	    r->is_ours || first > num || cursor_left(&c) / 4 > num - first)
+	if (c.is_bad || !join(s, p, nonce, log2) || first > 1u << log2 ||
+	    cursor_left(&c) / 4 > (1u << log2) - first)
 		return;
 	while (cursor_left(&c) >= 4) {
 		r->theirs[first++] = cursor_be32(&c);

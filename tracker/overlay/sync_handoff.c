@@ -221,10 +221,12 @@ void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		struct sync_item item;
 		struct sync_summed own;
 		bool is_self;
+		unsigned n;
 
 		sync_get_item(cursor_span(&c, SYNC_ITEM_BYTES).ptr, &item);
-		(void)sync_owners(s, &item.infohash, owners, &is_self);
-		if (!is_self || !sync_may_write(s, p, &item.infohash) ||
+		n = sync_owners(s, &item.infohash, owners, &is_self);
+		if (!(is_self || sync_may_own(s, &item.infohash, owners, n)) ||
+		    !sync_may_write(s, p, &item.infohash) ||
 		    !sync_may_visit(s, p, size_of(s, &item.infohash)))
 			continue;
 		own = sync_sum_one(s, nonce, &item.infohash, 0, NULL);

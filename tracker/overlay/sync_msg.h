@@ -87,7 +87,7 @@ enum sync_frame_kind {
 	SYNC_F_KEYS,    /* infohash 20, id of its KEY 20, again and again */
 	SYNC_F_NUDGE,   /* please begin a comparison */
 	SYNC_F_BEGIN,   /* nonce 8, log2 of the number of groups 1 */
-	SYNC_F_GROUPS,  /* nonce 8, first 4, sums 4 each */
+	SYNC_F_GROUPS,  /* nonce 8, log2 1, first 4, sums 4 each */
 	SYNC_F_DIFF,    /* nonce 8, first 4, bits: groups that differ */
 	SYNC_F_SWARMS,  /* nonce 8, items: of groups that differ */
 	SYNC_F_OFFER,   /* the same: from who is no owner any more */

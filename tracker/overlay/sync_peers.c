@@ -157,8 +157,8 @@ void sync_place(struct sync *s, const struct infohash *ih, struct kad_id *out)
 		kt_infohash_id(ih->b, out);
 }
 
-/* By distance alone. */
-static bool is_near(struct sync *s, const struct kad_id *place)
+/* Among the closest NUM, by distance alone. */
+static bool is_near(struct sync *s, const struct kad_id *place, unsigned num)
 {
 	const struct kad_id *self = kt_id(s->kt);
 	unsigned closer = 0;
@@ -166,7 +166,7 @@ static bool is_near(struct sync *s, const struct kad_id *place)
 	look_around(s);
 	for (unsigned i = 0; i < s->num_members; i++)
 		closer += kad_id_compare(place, &s->members[i].id, self) < 0;
-	return closer < KT_REPLICAS;
+	return closer < num;
 }
 
 unsigned sync_owners(struct sync *s, const struct infohash *ih,
@@ -181,8 +181,26 @@ unsigned sync_owners(struct sync *s, const struct infohash *ih,
 	for (unsigned i = 0; i < n; i++)
 		*is_self |= out[i].is_self;
 	if (!*is_self && n)
-		*is_self = is_near(s, &place);
+		*is_self = is_near(s, &place, KT_REPLICAS);
 	return n;
+}
+
+bool sync_may_own(struct sync *s, const struct infohash *ih,
+		  const struct kt_owner *owners, unsigned n)
+{
+	struct kad_id place;
+
+	sync_place(s, ih, &place);
+	if (!is_near(s, &place, KT_OWNERS_MAX))
+		return false;
+	/* One of those that we take for owners may have died unseen by us. */
+	for (unsigned i = 0; i < n; i++) {
+		const struct sync_peer *p = sync_peer_of(s, &owners[i].id);
+
+		if (!owners[i].is_self && (!p || !p->session.rx))
+			kt_on_silence(s->kt, &owners[i].addr);
+	}
+	return true;
 }
 
 /* One that owned it before others came is still among the closest. */

@@ -110,8 +110,9 @@ struct sync_peer {
 	unsigned num_jobs, cap_jobs;
 
 	struct sync_round round;
-	int64_t compare_ms; /* next comparison that we begin */
-	bool is_dirty;      /* something was dropped: compare soon */
+	uint64_t last_nonce; /* of the last that they began */
+	int64_t compare_ms;  /* next comparison that we begin */
+	bool is_dirty;       /* something was dropped: compare soon */
 	bool has_compared;
 	struct ratelimit records_in, forwards_in, visits;
 	struct { /* the last question of may_write */
@@ -179,7 +180,7 @@ struct sync {
 	unsigned num_members;
 	int64_t members_ms;
 	struct sync_wanted *wanted; /* owned; LIMIT_SYNC_WANTED */
-	int64_t busy_ms;            /* something but pings came or went */
+	int64_t busy_ms;            /* a comparison, or what follows, went on */
 	struct sync_stats stats;
 };
 
@@ -226,6 +227,9 @@ void sync_place(struct sync *s, const struct infohash *ih, struct kad_id *out);
  * others, who knew us before a restart, may already see us so. */
 unsigned sync_owners(struct sync *s, const struct infohash *ih,
 		     struct kt_owner out[KT_REPLICAS], bool *is_self);
+/* We may become an owner, of which others know before us. */
+bool sync_may_own(struct sync *s, const struct infohash *ih,
+		  const struct kt_owner *owners, unsigned n);
 /* May P say who is in a swarm: an owner, or one not long ago. */
 bool sync_may_write(struct sync *s, struct sync_peer *p,
 		    const struct infohash *ih);

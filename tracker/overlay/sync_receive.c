@@ -152,7 +152,7 @@ void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload)
 	struct sync_frame f;
 
 	while (sync_frame_next(&c, &f)) {
-		if (f.kind != SYNC_F_PING)
+		if (f.kind >= SYNC_F_BEGIN)
 			s->busy_ms = sync_now(s);
 		on_frame(s, p, &f);
 	}
