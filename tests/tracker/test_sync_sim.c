@@ -305,6 +305,7 @@ static void test_s4__partition(void **state)
 	for (unsigned i = 1; i < n->kt->num; i++)
 		kt_bootstrap(n->kt->nodes[i].kt, &n->kt->boot, 1);
 	healed_ms = sim_now(n->sim);
+	assert_true(count_all_wrong(l, healed_ms) > 5000);
 	while (wrong && sim_now(n->sim) < healed_ms + 90000) {
 		syncnet_run(n, 1000);
 		wrong = count_all_wrong(l, healed_ms);

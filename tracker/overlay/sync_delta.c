@@ -210,6 +210,7 @@ static struct sync_packet *pack(struct sync *s, struct sync_peer *p)
 	k.w = wcursor_of(packet->payload, sizeof(packet->payload));
 	k.len4 = k.len6 = k.num_keyed = 0;
 	list_init(&packet->node);
+	packet->made_ms = sync_now(s);
 	pack_control(p, &k);
 	pack_queue(s, &k, &p->q4, SYNC_RECORD4_BYTES);
 	pack_queue(s, &k, &p->q6, SYNC_RECORD6_BYTES);

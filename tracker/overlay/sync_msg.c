@@ -65,6 +65,7 @@ static bool parse_body(struct cursor *c, const uint8_t *bytes, size_t len,
 		out->session = cursor_be64(c);
 		out->seq = cursor_be32(c);
 		parse_acks(c, &out->acks);
+		out->late_ms = (int64_t)cursor_u8(c) * SYNC_LATE_MS;
 		parse_sealed(c, bytes, len, out);
 		return true;
 	case SYNC_ACK:
@@ -156,14 +157,16 @@ static void put_acks(struct wcursor *w, const struct sync_acks *acks)
 }
 
 size_t sync_put_data(uint8_t *out, uint64_t session, uint32_t seq,
-		     const struct sync_acks *acks, const uint8_t *payload,
-		     size_t len)
+		     const struct sync_acks *acks, int64_t late_ms,
+		     const uint8_t *payload, size_t len)
 {
 	struct wcursor w = begin(out, SYNC_DATA);
+	int64_t late = late_ms / SYNC_LATE_MS;
 
 	wcursor_be64(&w, session);
 	wcursor_be32(&w, seq);
 	put_acks(&w, acks);
+	wcursor_u8(&w, late > UINT8_MAX ? UINT8_MAX : (uint8_t)late);
 	wcursor_copy(&w, payload, len);
 	return wcursor_len(&w);
 }

@@ -7,13 +7,15 @@
  *   y  accept  tag 8, key 32, pk 32, signature 64
  *   w  please say hello: whose id is smaller does
  *   x  session 8: I know no such session
- *   d  data    session 8, number 4, acks 12, frames, MAC 16
+ *   d  data    session 8, number 4, acks 12, late 1, frames, MAC 16
  *   a  acks    session 8, acks 12, MAC 16
  *
- * Acks are the number up to which all came, and a bit for each of the 64 after
- * it. A hello is longer than what answers it, so that nobody is flooded through
- * us. A frame is a kind, two bytes of length, a body; unknown kinds are passed
- * over. Frames may arrive in any order and more than once.
+ * Late is how long ago the frames were packed, in units of SYNC_LATE_MS, for
+ * records tell their age. Acks are the number up to which all came, and a bit
+ * for each of the 64 after it. A hello is longer than what answers it, so that
+ * nobody is flooded through us. A frame is a kind, two bytes of length, a body;
+ * unknown kinds are passed over. Frames may arrive in any order and more than
+ * once.
  *
  * Plain bytes: no state. Any thread. */
 #pragma once
@@ -25,7 +27,8 @@
 #include "tracker/server/swarms.h"
 
 #define SYNC_PACKET_BYTES LIMIT_SYNC_PACKET_BYTES
-#define SYNC_HEAD_BYTES   26 /* of data */
+#define SYNC_HEAD_BYTES   27 /* of data */
+#define SYNC_LATE_MS      100
 #define SYNC_ACK_BYTES    (22 + SYNC_MAC_BYTES)
 #define SYNC_PAYLOAD_BYTES                                                     \
 	(SYNC_PACKET_BYTES - SYNC_HEAD_BYTES - SYNC_MAC_BYTES)
@@ -54,6 +57,7 @@ struct sync_packet_view { /* pointers are borrowed from the packet */
 	uint64_t session;
 	uint32_t seq;
 	struct sync_acks acks;
+	int64_t late_ms;
 	struct span payload;
 	struct span signed_part; /* what the MAC is of */
 	const uint8_t *mac;
@@ -73,8 +77,8 @@ size_t sync_put_please(uint8_t *out);
 size_t sync_put_unknown(uint8_t *out, uint64_t session);
 /* Without the MAC, which covers all that is there. */
 size_t sync_put_data(uint8_t *out, uint64_t session, uint32_t seq,
-		     const struct sync_acks *acks, const uint8_t *payload,
-		     size_t len);
+		     const struct sync_acks *acks, int64_t late_ms,
+		     const uint8_t *payload, size_t len);
 size_t sync_put_ack(uint8_t *out, uint64_t session,
 		    const struct sync_acks *acks);
 

@@ -30,6 +30,7 @@
 
 struct sync_packet { /* a payload on its way */
 	struct list node;
+	int64_t made_ms;
 	int64_t sent_ms, due_ms; /* first sent; to be sent again */
 	uint32_t seq;
 	uint8_t tries;
@@ -99,6 +100,7 @@ struct sync_peer {
 	struct sync_hello_state hello;
 	int64_t made_ms, heard_ms, sent_ms, ack_ms, shared_ms;
 	unsigned rtt_ms, cwnd;
+	int64_t packed_ms; /* what we read was, in our time */
 	int64_t slowed_ms;
 
 	struct list again;     /* payloads of a lost session */
@@ -289,7 +291,8 @@ bool sync_learn(struct sync *s, const struct infohash *ih,
 		const struct kad_id *key);
 
 /* sync_receive.c */
-void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload);
+void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
+		     int64_t late_ms);
 /* A peer says that a swarm lives at KEY: believed if we own that. */
 void sync_on_key(struct sync *s, const struct infohash *ih,
 		 const struct kad_id *key);

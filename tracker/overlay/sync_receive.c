@@ -41,6 +41,17 @@ static bool on_forwarded(struct sync *s, struct sync_peer *p,
 	return true;
 }
 
+/* Minutes have begun here since it was packed: who came, and whose packet was
+ * lost at first, must not look younger than the news that it left. */
+static uint8_t true_age(struct sync *s, const struct sync_peer *p, uint8_t age)
+{
+	int64_t now_min = sync_now(s) / 60000, age_min = age;
+
+	if (p->packed_ms > 0)
+		age_min += now_min - p->packed_ms / 60000;
+	return age_min > UINT8_MAX ? UINT8_MAX : (uint8_t)age_min;
+}
+
 static bool on_record(struct sync *s, struct sync_peer *p, const uint8_t *bytes,
 		      uint8_t family)
 {
@@ -48,6 +59,8 @@ static bool on_record(struct sync *s, struct sync_peer *p, const uint8_t *bytes,
 
 	if (!takes(s, &p->records_in) || !sync_get_record(bytes, family, &r))
 		return false;
+	if (r.r.state != SWARM_GONE)
+		r.r.age_min = true_age(s, p, r.r.age_min);
 	if (addr_is_local(&r.r.peer) && !addr_is_local(&p->addr))
 		return false;
 	if (r.is_forwarded)
@@ -146,11 +159,13 @@ static void on_frame(struct sync *s, struct sync_peer *p,
 	}
 }
 
-void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload)
+void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
+		     int64_t late_ms)
 {
 	struct cursor c = cursor_of(payload.ptr, payload.len);
 	struct sync_frame f;
 
+	p->packed_ms = sync_now(s) - late_ms - p->rtt_ms / 2;
 	while (sync_frame_next(&c, &f)) {
 		if (f.kind >= SYNC_F_BEGIN)
 			s->busy_ms = sync_now(s);

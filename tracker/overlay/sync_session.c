@@ -87,7 +87,8 @@ static void transmit(struct sync *s, struct sync_peer *p,
 	uint8_t out[SYNC_PACKET_BYTES];
 	struct sync_session *ss = &p->session;
 	size_t n = sync_put_data(out, ss->id, packet->seq, &ss->seen,
-				 packet->payload, packet->len);
+				 sync_now(s) - packet->made_ms, packet->payload,
+				 packet->len);
 
 	sync_mac_of(ss->tx, out, n, out + n);
 	packet->due_ms = sync_now(s) + rto(p, packet->tries);
@@ -204,7 +205,7 @@ static void on_data(struct sync *s, struct sync_peer *p,
 	else
 		p->ack_ms = now + ACK_MS;
 	if (is_new)
-		sync_on_payload(s, p, v->payload);
+		sync_on_payload(s, p, v->payload, v->late_ms);
 	else
 		s->stats.duplicates++;
 }
