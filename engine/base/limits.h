@@ -107,7 +107,7 @@
 #define LIMIT_SYNC_PLACES	  65536	      /* swarms with a KEY of their own,
 					       * or that live elsewhere */
 #define LIMIT_SYNC_SUBSCRIBERS	  8	      /* of one swarm */
-#define LIMIT_SYNC_WANTED	  4096	      /* swarms that are on their way */
+#define LIMIT_SYNC_WANTED	  32768	      /* swarms that are on their way */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */

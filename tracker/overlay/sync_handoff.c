@@ -15,7 +15,8 @@
 
 #include <stdlib.h>
 
-#define WANTED_MS     10000 /* then it may be wanted of another */
+#define WANTED_MS     60000 /* then it may be wanted of another */
+#define WANTED_WAYS   4
 #define BUCKET_PEERS  8
 #define ONE_BUCKET    16 /* peers that are not worth parts */
 #define PULL_MS       (5 * 60 * 1000)
@@ -132,6 +133,9 @@ bool sync_job_fill(struct sync *s, struct sync_peer *p, struct sync_pack *k)
 		any |= s->stats.handed_off != before;
 		if (x.is_full)
 			break;
+		if (p->jobs[0].is_whole)
+			(void)sync_queue_frame(s, p, SYNC_F_GIVEN,
+					       p->jobs[0].infohash.b, 20);
 		pop_job(p);
 	}
 	return any;
@@ -157,17 +161,65 @@ static unsigned size_of(struct sync *s, const struct infohash *ih)
 
 /* --- swarms that are named --- */
 
-/* False: somebody else is sending it already. */
-static bool want_once(struct sync *s, const struct infohash *ih)
+/* The place of TAG, or of the oldest that it may replace. */
+static struct sync_wanted *wanted_slot(struct sync *s, uint64_t tag)
 {
-	uint64_t tag = sync_sum_swarm(0, ih) | 1;
-	struct sync_wanted *w = &s->wanted[(tag >> 1) % LIMIT_SYNC_WANTED];
+	struct sync_wanted *set =
+		&s->wanted[(tag >> 1) % (LIMIT_SYNC_WANTED / WANTED_WAYS) *
+			   WANTED_WAYS];
+	struct sync_wanted *oldest = set;
 
-	if (w->tag == tag && w->until_ms > sync_now(s))
-		return false;
-	w->tag = tag;
-	w->until_ms = sync_now(s) + WANTED_MS;
-	return true;
+	for (unsigned i = 0; i < WANTED_WAYS; i++) {
+		if (set[i].tag == tag)
+			return &set[i];
+		if (set[i].until_ms < oldest->until_ms)
+			oldest = &set[i];
+	}
+	return oldest;
+}
+
+static uint64_t tag_of(const struct infohash *ih)
+{
+	return sync_sum_swarm(0, ih) | 1;
+}
+
+/* Somebody is sending all of it: what differs now says nothing. */
+static bool is_on_its_way(struct sync *s, const struct infohash *ih)
+{
+	uint64_t tag = tag_of(ih);
+	const struct sync_wanted *w = wanted_slot(s, tag);
+
+	return w->tag == tag && w->until_ms > sync_now(s) &&
+	       sync_peer_number(s, w->peer);
+}
+
+static void want(struct sync *s, const struct sync_peer *p, uint8_t *list,
+		 size_t *len, const struct infohash *ih)
+{
+	uint64_t tag = tag_of(ih);
+
+	*wanted_slot(s, tag) =
+		(struct sync_wanted){ .tag = tag,
+				      .until_ms = sync_now(s) + WANTED_MS,
+				      .peer = p->number };
+	memcpy(list + *len, ih->b, sizeof(ih->b));
+	*len += sizeof(ih->b);
+}
+
+void sync_on_given(struct sync *s, const struct sync_peer *p, struct span body)
+{
+	struct infohash ih;
+
+	for (size_t at = 0; at + sizeof(ih.b) <= body.len; at += sizeof(ih.b)) {
+		struct sync_wanted *w;
+		uint64_t tag;
+
+		memcpy(ih.b, body.ptr + at, sizeof(ih.b));
+		tag = tag_of(&ih);
+		w = wanted_slot(s, tag);
+		if (w->tag == tag && w->peer == p->number)
+			w->until_ms = 0;
+	}
 }
 
 static void tell_buckets(struct sync *s, struct sync_peer *p, uint64_t nonce,
@@ -198,15 +250,6 @@ static void tell_buckets(struct sync *s, struct sync_peer *p, uint64_t nonce,
 	free(sums);
 }
 
-static void want(struct sync *s, uint8_t *list, size_t *len,
-		 const struct infohash *ih)
-{
-	if (!want_once(s, ih))
-		return;
-	memcpy(list + *len, ih->b, sizeof(ih->b));
-	*len += sizeof(ih->b);
-}
-
 void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		   bool is_offer)
 {
@@ -234,8 +277,10 @@ void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		    item.completed <= LIMIT_SYNC_COMPLETED)
 			swarms_raise_completed(s->swarms, &item.infohash,
 					       item.completed);
+		if (is_on_its_way(s, &item.infohash))
+			continue;
 		if (!own.is_here)
-			want(s, list, &len, &item.infohash);
+			want(s, p, list, &len, &item.infohash);
 		else if (own.sum != item.sum && (is_offer || is_first))
 			tell_buckets(s, p, nonce, &item.infohash, own.num);
 	}
@@ -245,7 +290,7 @@ void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 
 void sync_on_want(struct sync *s, struct sync_peer *p, struct span body)
 {
-	struct sync_job job = { 0 };
+	struct sync_job job = { .is_whole = true };
 
 	for (size_t at = 0; at + 20 <= body.len; at += 20) {
 		memcpy(job.infohash.b, body.ptr + at, 20);
@@ -279,6 +324,7 @@ void sync_on_buckets(struct sync *s, struct sync_peer *p, struct span body)
 	struct sync_job job;
 
 	if (!sync_get_buckets(body, false, &b) ||
+	    is_on_its_way(s, &b.infohash) ||
 	    !sync_may_visit(s, p, size_of(s, &b.infohash)))
 		return;
 	sums = mem_alloc_array((size_t)1 << b.log2, sizeof(*sums));

@@ -63,6 +63,7 @@ struct sync_job { /* a swarm, or parts of it, to be sent */
 	struct infohash infohash;
 	uint32_t heat; /* its peers: the hottest goes first */
 	uint32_t pos;  /* of the next peer to be looked at */
+	bool is_whole; /* it was wanted: say when it is all sent */
 	uint64_t nonce;
 	uint8_t log2; /* 0: all of it */
 	uint16_t first;
@@ -159,6 +160,7 @@ struct sync_walk {
 struct sync_wanted { /* a swarm that somebody is about to send */
 	uint64_t tag;
 	int64_t until_ms;
+	uint32_t peer; /* who, by number */
 };
 
 struct sync {
@@ -337,6 +339,7 @@ void sync_job_add(struct sync *s, struct sync_peer *p,
 bool sync_job_fill(struct sync *s, struct sync_peer *p, struct sync_pack *k);
 void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		   bool is_offer);
+void sync_on_given(struct sync *s, const struct sync_peer *p, struct span body);
 void sync_on_want(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_buckets(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_differ(struct sync *s, struct sync_peer *p, struct span body);

@@ -14,7 +14,7 @@
 #define ACK_MS     20
 #define RTO_MIN_MS 200
 #define RTO_MAX_MS 1000
-#define CWND_MIN   4u
+#define CWND_MIN   8u
 #define CWND_FIRST 16u
 #define SEQ_MAX    0xf0000000u /* then a new session is begun */
 
