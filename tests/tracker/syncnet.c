@@ -29,7 +29,9 @@ static void on_send(void *arg, const struct addr *to, const uint8_t *bytes,
 
 static int64_t on_now(void *arg)
 {
-	return sim_now(((struct syncnet_node *)arg)->net->sim);
+	const struct syncnet_node *n = arg;
+
+	return sim_now(n->net->sim) + n->skew_ms;
 }
 
 static void on_random(void *arg, void *out, size_t len)
@@ -83,7 +85,7 @@ static void tick(void *node, int64_t now_ms)
 
 	kt_tick(kt_of(n)->kt);
 	if (n->clock_ms <= now_ms) {
-		swarms_tick(n->swarms, now_ms);
+		swarms_tick(n->swarms, on_now(n));
 		n->clock_ms = now_ms + 1000;
 	}
 	t = clock_now_us();
@@ -94,7 +96,8 @@ static void tick(void *node, int64_t now_ms)
 static int64_t next_ms(void *node)
 {
 	struct syncnet_node *n = node;
-	int64_t next = kt_next_ms(kt_of(n)->kt), ms = sync_next_ms(n->sync);
+	int64_t next = kt_next_ms(kt_of(n)->kt),
+		ms = sync_next_ms(n->sync) - n->skew_ms;
 
 	if (n->clock_ms < next)
 		next = n->clock_ms;
@@ -147,7 +150,8 @@ static void start(struct syncnet *n, unsigned i)
 
 	node->net = n;
 	on_random(node, so.seed, sizeof(so.seed));
-	node->swarms = swarms_new(&so, sim_now(n->sim));
+	node->skew_ms = sim_below(n->sim, 24 * 3600 * 1000);
+	node->swarms = swarms_new(&so, on_now(node));
 	node->clock_ms = sim_now(n->sim) + sim_below(n->sim, 1000);
 	o.swarms = node->swarms;
 	node->sync = sync_new(&io, &o);

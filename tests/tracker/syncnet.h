@@ -11,6 +11,7 @@ struct syncnet_node {
 	struct sync *sync;     /* NULL: off */
 	struct swarms *swarms; /* NULL: off */
 	int64_t clock_ms;      /* swarms_tick is due */
+	int64_t skew_ms;       /* of its clock: minutes begin elsewhere */
 	unsigned group;        /* only who is in the same one is heard */
 };
 

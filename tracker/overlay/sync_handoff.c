@@ -111,6 +111,9 @@ static void fill(void *arg, const struct swarm_view *v)
 		r.is_completion = false;
 		if (r.age_min >= x->s->ttl_min || !is_wanted(x, base, &r))
 			continue;
+		/* Minutes begin at another moment there: the dead are not to
+		 * come back because of that. */
+		r.age_min += r.state != SWARM_GONE;
 		n = sync_put_record(bytes, &r, false);
 		if (!sync_pack_record(x->s, x->pack, bytes, n)) {
 			x->is_full = true;

@@ -157,8 +157,7 @@ void sync_place(struct sync *s, const struct infohash *ih, struct kad_id *out)
 		kt_infohash_id(ih->b, out);
 }
 
-/* Among the closest NUM, by distance alone. */
-static bool is_near(struct sync *s, const struct kad_id *place, unsigned num)
+bool sync_is_near(struct sync *s, const struct kad_id *place, unsigned num)
 {
 	const struct kad_id *self = kt_id(s->kt);
 	unsigned closer = 0;
@@ -181,7 +180,7 @@ unsigned sync_owners(struct sync *s, const struct infohash *ih,
 	for (unsigned i = 0; i < n; i++)
 		*is_self |= out[i].is_self;
 	if (!*is_self && n)
-		*is_self = is_near(s, &place, KT_REPLICAS);
+		*is_self = sync_is_near(s, &place, KT_REPLICAS);
 	return n;
 }
 
@@ -191,7 +190,7 @@ bool sync_may_own(struct sync *s, const struct infohash *ih,
 	struct kad_id place;
 
 	sync_place(s, ih, &place);
-	if (!is_near(s, &place, KT_OWNERS_MAX))
+	if (!sync_is_near(s, &place, KT_OWNERS_MAX))
 		return false;
 	/* One of those that we take for owners may have died unseen by us. */
 	for (unsigned i = 0; i < n; i++) {

@@ -231,6 +231,8 @@ void sync_place(struct sync *s, const struct infohash *ih, struct kad_id *out);
  * others, who knew us before a restart, may already see us so. */
 unsigned sync_owners(struct sync *s, const struct infohash *ih,
 		     struct kt_owner out[KT_REPLICAS], bool *is_self);
+/* We are among the NUM closest to PLACE, by distance alone. */
+bool sync_is_near(struct sync *s, const struct kad_id *place, unsigned num);
 /* We may become an owner, of which others know before us. */
 bool sync_may_own(struct sync *s, const struct infohash *ih,
 		  const struct kt_owner *owners, unsigned n);
@@ -295,7 +297,8 @@ bool sync_learn(struct sync *s, const struct infohash *ih,
 /* sync_receive.c */
 void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
 		     int64_t late_ms);
-/* A peer says that a swarm lives at KEY: believed if we own that. */
+/* A peer says that a swarm lives at KEY: believed if we own that, or may soon.
+ */
 void sync_on_key(struct sync *s, const struct infohash *ih,
 		 const struct kad_id *key);
 

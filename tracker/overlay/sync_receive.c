@@ -7,6 +7,7 @@
 #include "tracker/overlay/sync_private.h"
 
 #define FORWARD_AGE_MIN 1 /* older is no announce that has just come */
+#define SLACK_MS        (SYNC_FLUSH_MS + 1000)
 
 static bool takes(struct sync *s, struct ratelimit *limit)
 {
@@ -41,14 +42,15 @@ static bool on_forwarded(struct sync *s, struct sync_peer *p,
 	return true;
 }
 
-/* Minutes have begun here since it was packed: who came, and whose packet was
- * lost at first, must not look younger than the news that it left. */
+/* Who came must not look younger than the news that it left: if a minute has
+ * begun here since it may have come, it is one older. It waited for its packet
+ * to be full; the packet may have been lost at first; the store's clock, there
+ * and here, may be a second behind. */
 static uint8_t true_age(struct sync *s, const struct sync_peer *p, uint8_t age)
 {
 	int64_t now_min = sync_now(s) / 60000, age_min = age;
 
-	if (p->packed_ms > 0)
-		age_min += now_min - p->packed_ms / 60000;
+	age_min += now_min - p->packed_ms / 60000;
 	return age_min > UINT8_MAX ? UINT8_MAX : (uint8_t)age_min;
 }
 
@@ -88,13 +90,7 @@ static void on_records(struct sync *s, struct sync_peer *p, struct span body,
 void sync_on_key(struct sync *s, const struct infohash *ih,
 		 const struct kad_id *key)
 {
-	struct kt_owner owners[KT_REPLICAS];
-	unsigned n = kt_owners(s->kt, key, owners);
-	bool is_self = false;
-
-	for (unsigned i = 0; i < n; i++)
-		is_self |= owners[i].is_self;
-	if (is_self)
+	if (sync_is_near(s, key, KT_OWNERS_MAX))
 		(void)sync_learn(s, ih, key);
 }
 
@@ -168,7 +164,7 @@ void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
 	struct cursor c = cursor_of(payload.ptr, payload.len);
 	struct sync_frame f;
 
-	p->packed_ms = sync_now(s) - late_ms - p->rtt_ms / 2;
+	p->packed_ms = sync_now(s) - late_ms - p->rtt_ms / 2 - SLACK_MS;
 	while (sync_frame_next(&c, &f)) {
 		if (f.kind >= SYNC_F_BEGIN)
 			s->busy_ms = sync_now(s);
