@@ -107,6 +107,7 @@
 #define LIMIT_SYNC_PLACES	  65536	      /* swarms with a KEY of their own,
 					       * or that live elsewhere */
 #define LIMIT_SYNC_SUBSCRIBERS	  8	      /* of one swarm */
+#define LIMIT_SYNC_LEFT		  8192	      /* endpoints that left just now */
 #define LIMIT_SYNC_WANTED	  32768	      /* swarms that are on their way */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */

@@ -350,7 +350,7 @@ static void test_loss__nothing_is_missing_soon(void **state)
 {
 	lose(0, 500);
 	lose(10, 4000);
-	lose(30, -30000);
+	lose(30, -90000);
 }
 
 int main(void)

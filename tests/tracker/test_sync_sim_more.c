@@ -198,6 +198,30 @@ static void test_non_owner__no_split(void **state)
 	syncnet_free(n);
 }
 
+static void test_restart__of_a_client(void **state)
+{
+	/* Goal: a client leaves and comes back three seconds later, each time
+	 * at another owner: all owners have it, though within one minute who
+	 * left wins. */
+	struct syncnet *n = new_net(22, 3);
+	struct syncnet_announce stop = { .peer = 1, .event = ANNOUNCE_STOPPED };
+
+	come(n, 0, 0, 1, NULL);
+	come(n, 0, 0, 2, NULL);
+	for (unsigned i = 0; i < 6; i++) {
+		syncnet_run(n, 3000);
+		syncnet_announce(n, i % 3, &stop);
+		syncnet_run(n, 3000);
+		for (unsigned j = 0; j < 3; j++)
+			assert_int_equal(held_by(n, j, 0), 1);
+		come(n, (i + 1) % 3, 0, 1, NULL);
+		syncnet_run(n, 1000);
+		for (unsigned j = 0; j < 3; j++)
+			assert_int_equal(held_by(n, j, 0), 2);
+	}
+	syncnet_free(n);
+}
+
 static void test_key__swarm_lives_there(void **state)
 {
 	/* Goal: a swarm whose announces name a KEY lives at the KEY's owners;
@@ -437,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_s5__one_becomes_four),
 		cmocka_unit_test(test_s11__clock_jumps),
 		cmocka_unit_test(test_non_owner__no_split),
+		cmocka_unit_test(test_restart__of_a_client),
 		cmocka_unit_test(test_key__swarm_lives_there),
 		cmocka_unit_test(test_key__does_not_take_a_swarm_away),
 		cmocka_unit_test(test_liar__beyond_its_right),

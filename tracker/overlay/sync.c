@@ -50,6 +50,7 @@ struct sync *sync_new(const struct sync_io *io,
 	io->random(io->arg, secret, sizeof(secret));
 	s->places = places_new(secret, (int64_t)s->ttl_min * 60000);
 	s->wanted = mem_alloc_array(LIMIT_SYNC_WANTED, sizeof(*s->wanted));
+	s->left = mem_alloc_array(LIMIT_SYNC_LEFT, sizeof(*s->left));
 	s->survey_ms = sync_now(s);
 	s->second_ms = sync_now(s) + SECOND_MS;
 	s->epoch = kt_epoch(s->kt);
@@ -68,6 +69,7 @@ void sync_free(struct sync *s)
 	places_free(s->places);
 	free(s->members);
 	free(s->wanted);
+	free(s->left);
 	free(s);
 }
 

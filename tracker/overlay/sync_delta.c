@@ -309,6 +309,8 @@ static void tell_one(struct sync *s, const struct telling *t)
 	unsigned n;
 
 	memcpy(key.b, t->key, sizeof(key.b));
+	if (t->record.state == SWARM_GONE)
+		sync_note_left(s, &t->record, sync_now(s));
 	if (t->has_key)
 		(void)sync_learn(s, ih, &key);
 	place = places_find(s->places, ih);

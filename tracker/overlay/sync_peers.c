@@ -207,18 +207,13 @@ static bool was_owner(struct sync *s, const struct sync_peer *p,
 		      const struct kad_id *place)
 {
 	unsigned closer = 0;
-	bool is_known = false;
 
+	if (!kt_pk_of(s->kt, &p->addr)) /* no member any more */
+		return false;
 	look_around(s);
-	for (unsigned i = 0; i < s->num_members; i++) {
-		const struct kt_owner *m = &s->members[i];
-
-		if (sync_is_same(&m->id, &p->id))
-			is_known = true;
-		else if (kad_id_compare(place, &m->id, &p->id) < 0)
-			closer++;
-	}
-	return is_known && closer < KT_OWNERS_MAX;
+	for (unsigned i = 0; i < s->num_members; i++)
+		closer += kad_id_compare(place, &s->members[i].id, &p->id) < 0;
+	return closer < KT_OWNERS_MAX;
 }
 
 bool sync_may_write(struct sync *s, struct sync_peer *p,

@@ -163,6 +163,11 @@ struct sync_wanted { /* a swarm that somebody is about to send */
 	uint32_t peer; /* who, by number */
 };
 
+struct sync_left { /* an endpoint that left a moment ago */
+	uint64_t tag;
+	int64_t at_ms; /* 0: none */
+};
+
 struct sync {
 	struct sync_io io;
 	struct kt *kt;              /* borrowed */
@@ -184,6 +189,7 @@ struct sync {
 	unsigned num_members;
 	int64_t members_ms;
 	struct sync_wanted *wanted; /* owned; LIMIT_SYNC_WANTED */
+	struct sync_left *left;     /* owned; LIMIT_SYNC_LEFT */
 	int64_t busy_ms;            /* a comparison, or what follows, went on */
 	struct sync_stats stats;
 };
@@ -295,6 +301,9 @@ bool sync_learn(struct sync *s, const struct infohash *ih,
 		const struct kad_id *key);
 
 /* sync_receive.c */
+/* An endpoint has left, at AT_MS. */
+void sync_note_left(struct sync *s, const struct swarm_record *r,
+		    int64_t at_ms);
 void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
 		     int64_t late_ms);
 /* A peer says that a swarm lives at KEY: believed if we own that, or may soon.

@@ -6,7 +6,8 @@
  * outside, one of our private network. What is not believed is counted. */
 #include "tracker/overlay/sync_private.h"
 
-#define FORWARD_AGE_MIN 1 /* older is no announce that has just come */
+#define FORWARD_AGE_MIN 1   /* older is no announce that has just come */
+#define BACK_MS         500 /* later than it left, or packets changed places */
 #define SLACK_MS        (SYNC_FLUSH_MS + 1000)
 
 static bool takes(struct sync *s, struct ratelimit *limit)
@@ -17,13 +18,68 @@ static bool takes(struct sync *s, struct ratelimit *limit)
 	return true;
 }
 
+/* --- who left and came back within a minute --- */
+
+static struct sync_left *left_slot(struct sync *s, const struct swarm_record *r,
+				   uint64_t *tag)
+{
+	uint64_t base = sync_sum_swarm(0, &r->infohash), sum;
+	uint32_t bucket;
+
+	(void)sync_sum_record(s, base, r, &bucket, &sum);
+	*tag = (uint64_t)bucket << 32 | (uint32_t)base;
+	return &s->left[bucket % LIMIT_SYNC_LEFT];
+}
+
+void sync_note_left(struct sync *s, const struct swarm_record *r, int64_t at_ms)
+{
+	uint64_t tag;
+	struct sync_left *slot = left_slot(s, r, &tag);
+
+	*slot = (struct sync_left){ .tag = tag, .at_ms = at_ms };
+}
+
+/* The store has no more than minutes, and of one minute who left wins. Of what
+ * was announced a moment ago we know better: a client that starts again. */
+static bool came_back(struct sync *s, const struct swarm_record *r,
+		      int64_t at_ms)
+{
+	struct swarms_announce a = { .infohash = r->infohash,
+				     .peer = r->peer,
+				     .event = ANNOUNCE_STARTED,
+				     .is_seed = r->state != SWARM_LEECHER };
+	struct swarms_answer out;
+	uint64_t tag;
+	struct sync_left *slot = left_slot(s, r, &tag);
+
+	if (!slot->at_ms || slot->tag != tag || at_ms - slot->at_ms < BACK_MS)
+		return false;
+	slot->at_ms = 0;
+	swarms_announce(s->swarms, &a, 0, &out);
+	return out.tell == SWARMS_TELL_CHANGE;
+}
+
+/* IS_FRESH: announced when the packet was made. True: it was news. */
+static bool apply(struct sync *s, const struct sync_peer *p,
+		  const struct swarm_record *r, bool is_fresh)
+{
+	bool is_news = swarms_apply(s->swarms, r);
+
+	if (is_fresh && r->state == SWARM_GONE)
+		sync_note_left(s, r, p->packed_ms);
+	else if (is_fresh && !is_news)
+		is_news = came_back(s, r, p->packed_ms);
+	s->stats.news_in += is_news;
+	return is_news;
+}
+
 static bool is_first(const struct kt_owner *owners, unsigned n)
 {
 	return n && owners[0].is_self;
 }
 
 static bool on_forwarded(struct sync *s, struct sync_peer *p,
-			 const struct swarm_record *r)
+			 const struct swarm_record *r, bool is_fresh)
 {
 	struct kt_owner owners[KT_REPLICAS];
 	bool is_self;
@@ -34,11 +90,8 @@ static bool on_forwarded(struct sync *s, struct sync_peer *p,
 	n = sync_owners(s, &r->infohash, owners, &is_self);
 	if (!is_self)
 		return false;
-	if (swarms_apply(s->swarms, r)) {
-		s->stats.news_in++;
-		if (is_first(owners, n))
-			sync_relay(s, r, p);
-	}
+	if (apply(s, p, r, is_fresh) && is_first(owners, n))
+		sync_relay(s, r, p);
 	return true;
 }
 
@@ -58,19 +111,21 @@ static bool on_record(struct sync *s, struct sync_peer *p, const uint8_t *bytes,
 		      uint8_t family)
 {
 	struct sync_record r;
+	bool is_fresh;
 
 	if (!takes(s, &p->records_in) || !sync_get_record(bytes, family, &r))
 		return false;
+	is_fresh = !r.r.age_min;
 	if (r.r.state != SWARM_GONE)
 		r.r.age_min = true_age(s, p, r.r.age_min);
 	if (addr_is_local(&r.r.peer) && !addr_is_local(&p->addr))
 		return false;
 	if (r.is_forwarded)
-		return on_forwarded(s, p, &r.r);
+		return on_forwarded(s, p, &r.r, is_fresh);
 	if (!sync_may_write(s, p, &r.r.infohash))
 		return false;
-	if (r.r.age_min < s->ttl_min && swarms_apply(s->swarms, &r.r))
-		s->stats.news_in++;
+	if (r.r.age_min < s->ttl_min)
+		(void)apply(s, p, &r.r, is_fresh);
 	return true;
 }
 
