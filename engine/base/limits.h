@@ -110,6 +110,31 @@
 #define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
+/* --- replication between trackers --- */
+#define LIMIT_SYNC_PACKET_BYTES	  1232u	      /* IPv6's least MTU, less headers */
+#define LIMIT_SYNC_PEERS	  256	      /* trackers with a session: a node
+					       * shares swarms with few */
+#define LIMIT_SYNC_MEMBERS	  1024	      /* of the overlay, looked through */
+#define LIMIT_SYNC_WINDOW	  64	      /* packets in flight: bits of an ack */
+#define LIMIT_SYNC_QUEUE_BYTES	  (512u << 10) /* records that wait for one peer,
+					       * a family: 18,000 of IPv4 */
+#define LIMIT_SYNC_CONTROL_BYTES  (512u << 10) /* digests that wait for one */
+#define LIMIT_SYNC_JOBS		  16384	      /* swarms to be sent to one peer */
+#define LIMIT_SYNC_HELLOS_PER_S	  50	      /* signatures to be checked */
+#define LIMIT_SYNC_RECORDS_PER_S  400000      /* from one peer: a hand-off at
+					       * 8 MB/s has 285,000 */
+#define LIMIT_SYNC_FORWARDS_PER_S 1000	      /* from one that is no owner */
+#define LIMIT_SYNC_VISITS_PER_S	  4000000     /* peers looked at for one */
+#define LIMIT_SYNC_HANDOFF_BPS	  8000000     /* to all together, default */
+#define LIMIT_SYNC_GROUPS_LOG2	  16	      /* groups of swarms compared */
+#define LIMIT_SYNC_BUCKETS_LOG2	  13	      /* parts of one swarm compared */
+#define LIMIT_SYNC_COMPLETED	  100000000   /* a counter that is believed */
+#define LIMIT_SYNC_PLACES	  65536	      /* swarms with a KEY of their own,
+					       * or that live elsewhere */
+#define LIMIT_SYNC_SUBSCRIBERS	  8	      /* of one swarm */
+#define LIMIT_SYNC_LEFT		  8192	      /* endpoints that left just now */
+#define LIMIT_SYNC_WANTED	  32768	      /* swarms that are on their way */
+
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
 #define LIMIT_KAD_CANDIDATES	  64	      /* unproven senders per table */
@@ -163,6 +188,7 @@
 #define LIMIT_KT_QUERIES_PER_S	  2000	      /* of all strangers, burst 4 s */
 #define LIMIT_KT_ADDRESS_PER_S	  20	      /* of one address or /64, burst 10 s */
 #define LIMIT_KT_MEMBER_PER_S	  500	      /* of a proven tracker, burst 4 s */
+#define LIMIT_KT_ADDRESS_PER_S	  20	      /* of one address or /64, burst 5 s */
 #define LIMIT_KT_NET_PER_S	  50	      /* of one /24 or /48, burst 4 s */
 #define LIMIT_KT_UPLOAD_BPS	  1000000     /* answers */
 #define LIMIT_KT_SIGNS_PER_S	  200	      /* proofs; the first half to anybody */

@@ -34,7 +34,8 @@ struct sync_options {
 	struct kt *kt;         /* borrowed */
 	struct swarms *swarms; /* borrowed */
 	const uint8_t *key;    /* Ed25519 seed of this node, 32 bytes */
-	unsigned handoff_bps;  /* 0: 8 MB/s */
+	unsigned ttl_min;      /* of swarms; 0: 45 */
+	unsigned handoff_bps;  /* to all together; 0: 8 MB/s */
 };
 
 struct sync *sync_new(const struct sync_io *io,
@@ -59,8 +60,14 @@ bool sync_is_idle(const struct sync *s);
 struct sync_stats {
 	unsigned sessions, suspects;
 	uint64_t records_out, records_in, news_in, packets_out, packets_in;
-	uint64_t bytes_out, bytes_in, resent, bad_mac, refused;
-	uint64_t digests_equal, digests_different, handed_off;
+	uint64_t bytes_out, bytes_in, resent, duplicates;
+	uint64_t bad_packets, bad_mac, bad_hello; /* not believed */
+	uint64_t refused;   /* records: no right to say so, or no sense */
+	uint64_t overflows; /* records for a peer that had too many waiting */
+	uint64_t digests_equal, digests_different, walks;
+	uint64_t handed_off; /* records sent but as news */
+	uint64_t forwarded;  /* announces of swarms that others own */
+	unsigned places;     /* swarms that live at a KEY, or are heard of */
 	int64_t oldest_unacked_ms; /* age; 0: none */
 };
 void sync_stats(struct sync *s, struct sync_stats *out);
