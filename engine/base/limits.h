@@ -79,6 +79,14 @@
 #define LIMIT_SWARMS		  10000000    /* torrents, default */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 
+/* --- the overlay's DNS bridge --- */
+#define LIMIT_DNS_PLACES	  4096	      /* owners remembered, keys */
+#define LIMIT_DNS_WAITING	  1024	      /* questions without an answer */
+#define LIMIT_DNS_PORTS		  8	      /* addresses it listens on */
+#define LIMIT_DNS_PER_S		  10	      /* equal names of a /24 or /56 */
+#define LIMIT_DNS_BURST		  10
+#define LIMIT_DNS_ANSWER_BYTES	  512	      /* over UDP, RFC 1035 */
+
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
 #define LIMIT_KAD_CANDIDATES	  64	      /* unproven senders per table */
