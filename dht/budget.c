@@ -19,6 +19,8 @@ void budget_init(struct budget *b, unsigned queries_per_s,
 	b->address_per_s =
 		address_per_s ? address_per_s : LIMIT_DHT_ADDRESS_PER_S;
 	b->upload_bps = upload_bps ? upload_bps : LIMIT_DHT_UPLOAD_BPS;
+	b->queries_burst = LIMIT_DHT_QUERIES_BURST;
+	b->address_burst = LIMIT_DHT_ADDRESS_BURST;
 	memcpy(b->key, seed, sizeof(b->key));
 }
 
@@ -44,10 +46,9 @@ enum budget_verdict budget_query(struct budget *b, int64_t now_ms,
 	if (addr_is_loopback(from))
 		h += from->port;
 	if (!take(&b->address_us[h % BUDGET_SLOTS], now_ms * 1000, each,
-		  LIMIT_DHT_ADDRESS_BURST * each))
+		  b->address_burst * each))
 		return BUDGET_ADDRESS;
-	if (!take(&b->queries_us, now_ms * 1000, all,
-		  LIMIT_DHT_QUERIES_BURST * all))
+	if (!take(&b->queries_us, now_ms * 1000, all, b->queries_burst * all))
 		return BUDGET_GLOBAL;
 	return BUDGET_OK;
 }

@@ -18,6 +18,7 @@ enum budget_verdict {
 
 struct budget {
 	unsigned queries_per_s, address_per_s, upload_bps;
+	unsigned queries_burst, address_burst; /* may be changed after init */
 	int64_t queries_us, upload_us; /* when they will be full again */
 	uint64_t key[2];
 	int64_t address_us[BUDGET_SLOTS];

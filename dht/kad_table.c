@@ -160,6 +160,7 @@ static void remove_node(struct kad_table *t, struct kad_bucket *b,
 {
 	*n = b->nodes[--b->num];
 	t->num_nodes--;
+	t->changes++;
 	forget_depth(t);
 }
 
@@ -168,6 +169,7 @@ static void add_node(struct kad_table *t, struct kad_bucket *b, unsigned index,
 {
 	b->nodes[b->num++] = *n;
 	t->num_nodes++;
+	t->changes++;
 	if (t->depth <= index)
 		t->depth = index + 1;
 }
@@ -339,6 +341,7 @@ static bool insert(struct kad_table *t, struct kad_bucket *b, unsigned index,
 	if (kad_table_state(t, victim) == KAD_GOOD)
 		add_spare(t, b, victim);
 	*victim = *n;
+	t->changes++;
 	return true;
 }
 
@@ -359,6 +362,8 @@ bool kad_table_on_answer(struct kad_table *t, int64_t now_ms,
 					? rtt_ms
 					: (uint16_t)((n->rtt_ms * 3u + rtt_ms) /
 						     4u);
+		if (n->timeouts)
+			t->changes++;
 		n->fails = n->timeouts = 0;
 		n->answered_ms = now_ms;
 		return true;
@@ -397,6 +402,7 @@ void kad_table_on_timeout(struct kad_table *t, const struct kad_contact *c,
 	if (is_outage)
 		tries = 1;
 	n->fails = (uint8_t)(tries < UINT8_MAX ? tries : UINT8_MAX);
+	t->changes++;
 	if (kad_table_state(t, n) == KAD_DEAD &&
 	    (b->num_spares || n->fails >= FAILS_MAX)) {
 		remove_node(t, b, n);
@@ -422,6 +428,7 @@ void kad_table_set_self(struct kad_table *t, const struct kad_id *self)
 	struct kad_table old = *t;
 
 	kad_table_init(t, old.rules, self);
+	t->changes = old.changes + 1;
 	t->num_candidates = old.num_candidates;
 	memcpy(t->candidates, old.candidates, sizeof(t->candidates));
 	for (unsigned i = 0; i < KAD_ID_BITS; i++) {

@@ -77,6 +77,7 @@ struct kad_table {
 	struct kad_bucket buckets[KAD_ID_BITS];
 	unsigned depth; /* buckets from here on are empty */
 	unsigned num_nodes;
+	uint32_t changes; /* grows when a node comes, goes, falls or rises */
 	unsigned num_candidates;
 	unsigned candidate_floor; /* who shares fewer bits finds no room */
 	int64_t full_ms; /* next look at a sender whose bucket is full */

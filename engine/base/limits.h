@@ -130,6 +130,21 @@
 #define LIMIT_DHT_BOOTSTRAP	  32	      /* names to start from */
 #define LIMIT_KAD_SAVED		  300	      /* nodes kept on disk, a family */
 
+/* --- the overlay of trackers --- */
+#define LIMIT_KT_MESSAGE_BYTES	  1232	      /* IPv6's least MTU, no headers */
+#define LIMIT_KT_MEMBERS	  1024	      /* proven trackers remembered */
+#define LIMIT_KT_COOKIES	  64	      /* tokens of who wants one first */
+#define LIMIT_KT_SEARCHES	  128	      /* keys looked up at a time */
+#define LIMIT_KT_WAITERS	  1024	      /* who asked for those */
+#define LIMIT_KT_CACHE		  512	      /* keys whose owners are remembered */
+#define LIMIT_KT_QUERIES_PER_S	  2000	      /* of all strangers, burst 4 s */
+#define LIMIT_KT_ADDRESS_PER_S	  20	      /* of one address or /64, burst 5 s */
+#define LIMIT_KT_NET_PER_S	  50	      /* of one /24 or /48, burst 4 s */
+#define LIMIT_KT_UPLOAD_BPS	  1000000     /* answers */
+#define LIMIT_KT_SIGNS_PER_S	  200	      /* proofs; the first half to anybody */
+#define LIMIT_KT_BOOTSTRAP	  32	      /* names to start from */
+#define LIMIT_KT_REALM_FILE_BYTES 4096	      /* keys of a closed realm */
+
 /* --- store, state, readers --- */
 #define LIMIT_OPEN_FILES	  256	      /* backing files kept open */
 #define LIMIT_PARTIAL_BYTES	  (192u << 20) /* piece buffers in use, whole process */

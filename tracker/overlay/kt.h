@@ -4,21 +4,27 @@
  *
  * Messages are KRPC with the realm as top-level key "n", in queries and in
  * answers: what comes without it is nobody's. A realm is a domain (names.h).
- *   kt_ping {id, tr}                  -> {id, tr}
- *   kt_find {id, target}              -> {id, nodes, nodes6, token, tr}
- *   kt_own  {id, target}              -> {id, own, own6}: its idea of owners
- *   kt_join {id, tr, k, sig, token, cert} proves the key that the id comes from
- * "tr" is what a tracker says of itself.
+ *   kt_ping {id}         -> {id, tr}
+ *   kt_find {id, target} -> {id, nodes, nodes6, token, tr}
+ *   kt_own  {id, target} -> {id, own, own6, tr}: its idea of owners
+ * "tr" is what a tracker says of itself. Bytes: kt_msg.h.
  *
- * Id rule: prefix32 || sha1(public key)[4..19], where prefix32 is the first
- * four bytes of SHA-256(realm || /24 or /48 || r), r 0 or 1: whoever wants to
- * sit at a key needs subnets, not keys. Local addresses may have any prefix. In
- * a closed realm a certificate, too: the realm key's signature over public key
- * and expiry.
+ * Id rule: prefix32 || sha1(public key)[4..19], where prefix32 follows from
+ * realm and subnet: whoever wants to sit at a key needs subnets, not keys. In a
+ * closed realm a certificate, too (kt_id.h). Who asks a tracker for the first
+ * time sends a challenge, and the answer holds public key, certificate and a
+ * signature over challenge, id and endpoint: without that it is no answer, so
+ * nobody is in a table, told to others or an owner who has not proven his key
+ * at his address.
  *
- * Owners of a key: the KT_REPLICAS closest live trackers that serve the realm's
- * port, at most one of each /24 (IPv6 /48) unless they are local, and who has
- * been seen for KT_SETTLED_MS goes before who has not.
+ * Owners of a key: the KT_REPLICAS closest live trackers that serve any port,
+ * at most one of each /24 (IPv6 /48) unless they are local, and who has been
+ * seen for KT_SETTLED_MS goes before who has not.
+ *
+ * Families are overlays of their own, with an id each; a tracker on both counts
+ * by its IPv4 id where that is seen. A tracker must know its global address:
+ * from the options, or by the votes of five subnets; at an unknown one it asks
+ * and answers, but is a member of nothing.
  *
  * No socket, no clock, no chance of its own, as dht.h. One thread at a time. */
 #pragma once
@@ -45,6 +51,8 @@ struct kt_io {
 		     size_t len);
 	int64_t (*now)(void *arg);                        /* monotonic ms */
 	void (*random)(void *arg, void *out, size_t len); /* not guessable */
+	/* Seconds since 1970, for certificates alone: of a closed realm. */
+	int64_t (*wall_s)(void *arg);
 	/* Few nodes or none: call kt_bootstrap. May be NULL. */
 	void (*want_nodes)(void *arg);
 	/* kt_next_ms is earlier than it was. May be NULL. */
@@ -66,7 +74,8 @@ struct kt_options {
 	const uint8_t *cert;     /* ours of a closed realm; or NULL */
 	size_t cert_len;
 	struct addr external4, external6; /* ours; family 0: learnt */
-	uint8_t tag;                      /* first byte of transaction ids */
+	/* First byte of transaction ids: no other overlay's of the port. */
+	uint8_t tag;
 };
 
 struct kt *kt_new(const struct kt_io *io, const struct kt_options *options);
@@ -83,7 +92,13 @@ void kt_bootstrap(struct kt *k, const struct addr *addrs, size_t n);
 /* Key and good nodes; kt_load before anything else. Returns 0 or -EBADMSG. */
 void kt_save(const struct kt *k, struct buf *out);
 int kt_load(struct kt *k, const uint8_t *bytes, size_t len);
-const struct kad_id *kt_id(const struct kt *k);
+const struct kad_id *kt_id(const struct kt *k); /* IPv4's, if that is on */
+const uint8_t *kt_pk(const struct kt *k);       /* 32 bytes; borrowed */
+/* Public key of who has proven it at ADDR; NULL: nobody. Valid until the next
+ * call of anything. */
+const uint8_t *kt_pk_of(const struct kt *k, const struct addr *addr);
+/* A newer one, before the old one ends. */
+void kt_set_cert(struct kt *k, const uint8_t *cert, size_t len);
 void kt_set_load(struct kt *k, uint8_t load);
 /* Another member of the realm does not answer any more, or does again: what
  * sync sees every few seconds counts like a query of ours. */
@@ -129,5 +144,8 @@ struct kt_stats {
 	double size; /* of the overlay, estimated */
 	uint64_t queries_in, answers_out, dropped, foreign, bad_id, bad_sig;
 	uint64_t queries_out, timeouts, lookups;
+	unsigned members; /* that have proven themselves */
+	struct addr external[2];
+	bool is_member[2]; /* others may find us */
 };
 void kt_stats(struct kt *k, struct kt_stats *out);
