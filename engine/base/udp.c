@@ -34,7 +34,8 @@ struct udp {
 		udp_receive_fn *fn;
 		void *arg; /* borrowed */
 	} takers[UDP_KIND_COUNT];
-	bool *gone; /* set by udp_close inside a callback */
+	struct list taps; /* of UDP_KRPC */
+	bool *gone;       /* set by udp_close inside a callback */
 	struct mmsghdr msgs[BATCH];
 	struct slot slots[BATCH];
 	uint8_t *bytes; /* owned; BATCH datagrams */
@@ -49,23 +50,35 @@ enum udp_kind udp_kind_of(const uint8_t *bytes, size_t len)
 	return UDP_TRACKER;
 }
 
+/* *GONE is set when a callback closes the port. */
+static void hand_over(struct udp *u, const struct addr *from,
+		      const uint8_t *bytes, size_t len, const bool *gone)
+{
+	enum udp_kind kind = udp_kind_of(bytes, len);
+
+	if (kind == UDP_KRPC) {
+		list_foreach_safe(t, &u->taps, struct udp_tap, node) {
+			if (t->take(t, from, bytes, len) || *gone)
+				return;
+		}
+	}
+	if (u->takers[kind].fn)
+		u->takers[kind].fn(u->takers[kind].arg, from, bytes, len);
+}
+
 /* False when a callback closed the port. */
 static bool deliver(struct udp *u, const struct mmsghdr *m)
 {
 	const uint8_t *bytes = m->msg_hdr.msg_iov->iov_base;
 	bool gone = false;
 	struct addr from;
-	enum udp_kind kind;
 
 	if (!m->msg_len || (m->msg_hdr.msg_flags & MSG_TRUNC) ||
 	    !addr_from_sockaddr(&from, m->msg_hdr.msg_name,
 				m->msg_hdr.msg_namelen))
 		return true;
-	kind = udp_kind_of(bytes, m->msg_len);
-	if (!u->takers[kind].fn)
-		return true;
 	u->gone = &gone;
-	u->takers[kind].fn(u->takers[kind].arg, &from, bytes, m->msg_len);
+	hand_over(u, &from, bytes, m->msg_len, &gone);
 	if (gone)
 		return false;
 	u->gone = NULL;
@@ -181,6 +194,7 @@ int udp_open(struct loop *loop, const struct addr *bind4,
 	struct udp *u = mem_alloc(sizeof(*u));
 	int r = -EADDRINUSE;
 
+	list_init(&u->taps);
 	/* A port of the kernel's choice is free in one family only; with both
 	 * it may take some tries to find one free in each. */
 	for (int i = 0; i < (port ? 1 : PORT_TRIES) && r == -EADDRINUSE; i++)
@@ -246,6 +260,16 @@ uint16_t udp_port(const struct udp *u)
 bool udp_has_family(const struct udp *u, int family)
 {
 	return u->fd[family == 6] >= 0;
+}
+
+void udp_add_tap(struct udp *u, struct udp_tap *t)
+{
+	list_push_back(&u->taps, &t->node);
+}
+
+void udp_remove_tap(struct udp_tap *t)
+{
+	list_remove(&t->node);
 }
 
 void udp_register(struct udp *u, enum udp_kind kind, udp_receive_fn *fn,

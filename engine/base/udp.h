@@ -3,10 +3,13 @@
  *
  * A datagram that begins with 'd' is KRPC. One whose low nibble is 1 and whose
  * type (high nibble) is 0..4 is uTP, if it has at least 20 bytes. The rest
- * goes to the UDP tracker client. A kind nobody registered for is dropped. */
+ * goes to the UDP tracker client. A kind nobody registered for is dropped.
+ * Several overlays speak KRPC: taps are asked first, and who registered for
+ * UDP_KRPC gets what none of them takes. */
 #pragma once
 
 #include "engine/base/addr.h"
+#include "engine/base/list.h"
 #include "engine/base/loop.h"
 
 enum udp_kind {
@@ -40,6 +43,17 @@ typedef void udp_receive_fn(void *arg, const struct addr *from,
 			    const uint8_t *bytes, size_t len);
 void udp_register(struct udp *udp, enum udp_kind kind, udp_receive_fn *fn,
 		  void *arg); /* fn NULL: nobody */
+
+/* One of those who look at KRPC first, in the order of their coming. Embedded;
+ * a tap may remove itself, and no other one, while it is asked. */
+struct udp_tap {
+	struct list node;
+	/* False: not for us. BYTES are borrowed until return. */
+	bool (*take)(struct udp_tap *tap, const struct addr *from,
+		     const uint8_t *bytes, size_t len);
+};
+void udp_add_tap(struct udp *udp, struct udp_tap *tap);
+void udp_remove_tap(struct udp_tap *tap); /* before udp_close */
 
 /* Returns 0, -EAGAIN (dropped, as networks do), -EAFNOSUPPORT, -errno. */
 int udp_send(struct udp *udp, const struct addr *to, const void *bytes,

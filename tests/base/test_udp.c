@@ -167,6 +167,59 @@ static void test_receive__many_and_close_inside(void **state)
 	loop_free(l);
 }
 
+struct tapper {
+	struct udp_tap tap;
+	char wants;
+	int asked, taken;
+	bool leaves; /* removes itself while it is asked */
+};
+
+static bool take(struct udp_tap *tap, const struct addr *from,
+		 const uint8_t *bytes, size_t len)
+{
+	struct tapper *t = (struct tapper *)(void *)tap;
+
+	t->asked++;
+	if (t->leaves)
+		udp_remove_tap(tap);
+	if (bytes[1] != t->wants)
+		return false;
+	t->taken++;
+	return true;
+}
+
+static void test_taps__come_first(void **state)
+{
+	/* Goal: KRPC goes to the first tap that takes it, else to who
+	 * registered; other kinds pass all taps by. */
+	static const char *const sent[] = { "da", "db", "dc", "\0\0", "da" };
+	struct loop *l = loop_new();
+	struct udp *u;
+	struct got krpc = { 0 }, tracker = { 0 };
+	struct tapper a = { .tap.take = take, .wants = 'a' };
+	struct tapper b = { .tap.take = take, .wants = 'b', .leaves = true };
+	struct addr to = LO4;
+
+	assert_int_equal(udp_open(l, &LO4, NULL, 0, &u), 0);
+	to.port = udp_port(u);
+	udp_register(u, UDP_KRPC, receive, &krpc);
+	udp_register(u, UDP_TRACKER, receive, &tracker);
+	udp_add_tap(u, &a.tap);
+	udp_add_tap(u, &b.tap);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(udp_send(u, &to, sent[i], 2), 0);
+	run_until(l, &a.taken, 2);
+	assert_int_equal(a.asked, 4);
+	assert_int_equal(a.taken, 2);
+	assert_int_equal(b.asked, 1);
+	assert_int_equal(b.taken, 1);
+	assert_int_equal(krpc.n, 1);
+	assert_int_equal(tracker.n, 1);
+	udp_remove_tap(&a.tap);
+	udp_close(u);
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_open__same_port_in_both_families),
 		cmocka_unit_test(test_open__reports_a_taken_port),
 		cmocka_unit_test(test_receive__many_and_close_inside),
+		cmocka_unit_test(test_taps__come_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
