@@ -4,8 +4,9 @@
  * In each family a lookup of the core, and beside it the question kt_own to
  * some of those that we begin with, of different subnets. Whom they name is
  * asked as well: so it takes all of them to hide an owner. Who of the trackers
- * found has been there for long they know better than we, so their votes decide
- * which of them go first; without votes what we have seen ourselves.
+ * found has been there for long their neighbours know better than we: everybody
+ * who names a node says whether it is new to him, and if more than half of them
+ * say so it comes last.
  *
  * If the k closest are nearer to the key than chance would have them, somebody
  * has packed it: then more are told than would own it.
@@ -52,7 +53,7 @@ struct kt_search {
 	unsigned out[2], heard[2]; /* voices that are waited for, that spoke */
 	struct {
 		struct kad_id id;
-		unsigned votes;
+		uint16_t votes, news; /* news: of these, that it is new */
 	} named[NAMED_MAX];
 	unsigned num_named;
 	struct {
@@ -147,24 +148,33 @@ static void add_found(struct kt_search *s, const struct kt_owner *o,
 	s->found[at].is_settled = is_settled;
 }
 
-static unsigned votes_for(const struct kt_search *s, const struct kad_id *id)
+/* Somebody names ID. */
+static void vote(struct kt_search *s, const struct kad_id *id, bool is_new)
 {
-	for (unsigned i = 0; i < s->num_named; i++) {
-		if (kad_id_eq(&s->named[i].id, id))
-			return s->named[i].votes;
+	unsigned i = 0;
+
+	while (i < s->num_named && !kad_id_eq(&s->named[i].id, id))
+		i++;
+	if (i == NAMED_MAX)
+		return;
+	if (i == s->num_named) {
+		s->num_named++;
+		s->named[i].id = *id;
+		s->named[i].votes = s->named[i].news = 0;
 	}
-	return 0;
+	s->named[i].votes++;
+	s->named[i].news += is_new;
 }
 
-/* The voices of its family decide, if there are any. */
 static bool is_settled(const struct kt_search *s, unsigned i)
 {
-	const struct kt_owner *o = &s->found[i].owner;
-	unsigned heard = s->heard[kt_index(o->addr.family)];
+	const struct kad_id *id = &s->found[i].owner.id;
 
-	if (!heard)
-		return s->found[i].is_settled;
-	return 2 * votes_for(s, &o->id) >= heard;
+	for (unsigned j = 0; j < s->num_named; j++) {
+		if (kad_id_eq(&s->named[j].id, id))
+			return 2 * s->named[j].news <= s->named[j].votes;
+	}
+	return s->found[i].is_settled;
 }
 
 static unsigned choose(const struct kt_search *s, struct kt_owner *out)
@@ -237,7 +247,6 @@ static void take_named(struct kt_search *s, unsigned f, const struct addr *from,
 
 	for (size_t at = 0; at + stride <= list.len && max--; at += stride) {
 		struct kad_contact c;
-		unsigned i = 0;
 
 		memcpy(c.id.b, list.ptr + at, KAD_ID_BYTES);
 		if (stride == 26)
@@ -246,16 +255,7 @@ static void take_named(struct kt_search *s, unsigned f, const struct addr *from,
 		else
 			addr_from_compact6(&c.addr,
 					   list.ptr + at + KAD_ID_BYTES);
-		while (i < s->num_named && !kad_id_eq(&s->named[i].id, &c.id))
-			i++;
-		if (i == NAMED_MAX)
-			return;
-		if (i == s->num_named) {
-			s->num_named++;
-			s->named[i].id = c.id;
-			s->named[i].votes = 0;
-		}
-		s->named[i].votes++;
+		vote(s, &c.id, false);
 		if (s->lookup[f] && !kad_id_eq(&c.id, from_id) &&
 		    !addr_is_martian(&c.addr) &&
 		    kad_addr_may_tell(rules, from, &c.addr))
@@ -329,6 +329,25 @@ static void ask_voices(struct kt_search *s, unsigned f)
 
 /* --- the lookups --- */
 
+/* Those who were told of: the first eight of each family, as the bits are. */
+static void on_answer(void *arg, const struct kad_found *from,
+		      const struct kad_msg *msg)
+{
+	struct kt_search *s = arg;
+	const struct kt_msg *m = msg->body;
+	unsigned f = kt_index(from->contact.addr.family);
+	struct span list = f ? m->nodes6 : m->nodes;
+	size_t stride = f ? 38 : 26;
+	unsigned bits = m->fresh[f].ptr ? m->fresh[f].ptr[0] : 0;
+
+	for (unsigned i = 0; i < KT_K && (i + 1) * stride <= list.len; i++) {
+		struct kad_id id;
+
+		memcpy(id.b, list.ptr + i * stride, KAD_ID_BYTES);
+		vote(s, &id, bits >> i & 1);
+	}
+}
+
 static void on_done(struct kt_search *s, unsigned f,
 		    const struct kad_lookup_result *r)
 {
@@ -366,6 +385,8 @@ static void begin(struct kt_search *s)
 	struct kt *k = s->kt;
 	struct kad_lookup_spec spec = { .target = s->key,
 					.method = KAD_FIND,
+					.alpha = KT_K,
+					.on_answer = on_answer,
 					.arg = s };
 
 	s->has_begun = true;

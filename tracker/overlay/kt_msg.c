@@ -41,6 +41,8 @@ static const struct {
 	{ "ep", offsetof(struct kt_msg, endpoint), 0 },
 	{ "id", offsetof(struct kt_msg, id), KAD_ID_BYTES },
 	{ "k", offsetof(struct kt_msg, pk), KT_PK_BYTES },
+	{ "new", offsetof(struct kt_msg, fresh[0]), 1 },
+	{ "new6", offsetof(struct kt_msg, fresh[1]), 1 },
 	{ "nodes", offsetof(struct kt_msg, nodes), 26 },
 	{ "nodes6", offsetof(struct kt_msg, nodes6), 38 },
 	{ "own", offsetof(struct kt_msg, own), 26 },
@@ -293,6 +295,10 @@ size_t kt_msg_write_answer(uint8_t *out, size_t size, const struct kt_answer *a)
 	put_span(&c, "cert", a->cert);
 	put_span(&c, "id", a->id);
 	put_span(&c, "k", a->pk);
+	if (a->fresh[0])
+		dht_key_str(&c, "new", &a->fresh[0], 1);
+	if (a->fresh[1])
+		dht_key_str(&c, "new6", &a->fresh[1], 1);
 	if (a->has_nodes[0])
 		dht_key_str(&c, "nodes", a->nodes.ptr, a->nodes.len);
 	if (a->has_nodes[1])

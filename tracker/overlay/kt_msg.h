@@ -7,6 +7,8 @@
  *   cert    certificate of a closed realm (answer)
  *   id      of the sender
  *   k sig   public key, and the proof of kt_id.h (answer)
+ *   new new6  of nodes and nodes6, which the answerer has not known for
+ *           KT_SETTLED_MS: a byte, bit i for the i-th; left out if 0 (answer)
  *   nodes nodes6 own own6   id and compact address, 26 or 38 bytes each
  *   target  20 bytes
  *   token   as in mainline
@@ -45,6 +47,7 @@ struct kt_msg {
 	struct span id, target; /* 20 bytes */
 	struct span token;
 	struct span nodes, nodes6, own, own6; /* whole contacts */
+	struct span fresh[2];                 /* a byte; of nodes, nodes6 */
 	struct span challenge;                /* 8 bytes */
 	struct span endpoint;                 /* 6 or 18 bytes */
 	struct span pk, sig, cert;
@@ -80,6 +83,7 @@ struct kt_answer {
 	const struct addr *ip; /* whom we answer */
 	const struct kt_tracker *tr;
 	bool has_nodes[2]; /* an empty list is said as well */
+	uint8_t fresh[2];
 };
 size_t kt_msg_write_answer(uint8_t *out, size_t size,
 			   const struct kt_answer *a);

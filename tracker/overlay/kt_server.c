@@ -9,11 +9,14 @@
  * the rest for who shows a token; without, the answer holds one to come back
  * with.
  */
+#include "engine/base/check.h"
 #include "tracker/overlay/kt_private.h"
 
 #define AMPLIFICATION 3
 #define SIGN_US       (1000000 / LIMIT_KT_SIGNS_PER_S)
 #define SIGN_BURST_US 1000000
+
+static_assert(KT_K <= 8, "a bit for each node told");
 
 struct reply {
 	struct kt *k;
@@ -136,15 +139,21 @@ static void put_family(struct reply *r, unsigned i, uint8_t *bytes,
 {
 	const struct kad_node *near[KT_K];
 	uint8_t *at = bytes;
-	unsigned n = 0;
+	unsigned n = 0, bit = 1;
 
 	if (r->k->family[i].is_on)
 		n = kad_table_closest(&r->k->family[i].kad.table, &r->target,
 				      KT_K, near);
 	for (unsigned j = 0; j < n; j++) {
+		const struct kt_member *m;
+
 		/* Nobody out there can use what is private here. */
 		if (addr_is_local(&near[j]->addr) && !addr_is_local(r->from))
 			continue;
+		m = kt_member_of(r->k, &near[j]->id, &near[j]->addr);
+		if (!m || !kt_member_is_settled(r->k, m))
+			r->a.fresh[i] |= (uint8_t)bit;
+		bit <<= 1;
 		at = put_contact(at, &near[j]->id, &near[j]->addr);
 	}
 	*out = (struct span){ bytes, (size_t)(at - bytes) };
