@@ -72,6 +72,7 @@
 #define LIMIT_TRACKER_INTERVAL_MIN_S 30	      /* however short it wants */
 #define LIMIT_TRACKER_INTERVAL_S  86400	      /* however long it wants */
 #define LIMIT_TRACKER_HOSTS	  1024	      /* names and endpoints known */
+#define LIMIT_OVERLAYS		  4	      /* domains whose names are keys */
 #define LIMIT_UDP_DATAGRAM_BYTES  65536
 
 /* --- the tracker's server (anchors: aquatic, opentracker, torrust) --- */
