@@ -173,17 +173,19 @@ struct tier_entry *tiers_active(const struct tiers *t)
 
 /* --- rounds --- */
 
-/* Another name of the same key stands for the one at AT. */
-static bool is_stood_for(const struct tiers *t, size_t at)
+/* Another name of the same key is being asked, or one further up works. */
+static bool is_stood_for(const struct tiers *t, const struct tier_entry *e)
 {
-	const struct tier_entry *e = t->ladder[at];
+	bool is_above = true;
 
 	for (size_t i = 0; e->kin && i < t->num; i++) {
 		const struct tier_entry *other = t->ladder[i];
 
-		if (i != at && other->kin && !strcmp(other->kin, e->kin) &&
-		    (other->is_busy ||
-		     (i < at && other->state == TIER_WORKING)))
+		if (other == e)
+			is_above = false;
+		else if (other->kin && !strcmp(other->kin, e->kin) &&
+			 (other->is_busy ||
+			  (is_above && other->state == TIER_WORKING)))
 			return true;
 	}
 	return false;
@@ -201,7 +203,7 @@ static int64_t earliest(const struct tiers *t)
 		const struct tier_entry *e = t->ladder[i];
 
 		if (!e->is_busy && e->state != TIER_REFUSED &&
-		    e->not_before_ms < ms && !is_stood_for(t, i))
+		    e->not_before_ms < ms && !is_stood_for(t, e))
 			ms = e->not_before_ms;
 	}
 	return ms;
@@ -219,6 +221,8 @@ static void schedule(struct tiers *t)
 		t->due_ms = INT64_MAX;
 	else if (active->owes_completed)
 		t->due_ms = active->not_before_ms;
+	else if (is_stood_for(t, active))
+		t->due_ms = INT64_MAX;
 	else
 		t->due_ms = active->next_ms;
 	if (t->wants_more && earliest(t) < t->due_ms)
@@ -253,7 +257,7 @@ static struct tier_entry *candidate(const struct tiers *t, int64_t now_ms)
 		if (t->is_private && active && e != active)
 			continue;
 		if (!e->is_asked && !e->is_busy && e->state != TIER_REFUSED &&
-		    e->not_before_ms <= now_ms && !is_stood_for(t, i))
+		    e->not_before_ms <= now_ms && !is_stood_for(t, e))
 			return e;
 	}
 	return NULL;
