@@ -89,6 +89,13 @@ void kt_find_forget(struct kt *k, const struct kad_id *key)
 	k->forgets++;
 }
 
+unsigned kt_owners(struct kt *k, const struct kad_id *key,
+		   struct kt_owner out[KT_REPLICAS])
+{
+	memcpy(out, k->table, k->num_table * sizeof(*out));
+	return k->num_table;
+}
+
 unsigned kt_members(struct kt *k, struct kt_owner *out, unsigned max)
 {
 	unsigned n = k->num_members < max ? k->num_members : max;

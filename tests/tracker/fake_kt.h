@@ -10,6 +10,8 @@
 struct kt {
 	struct kt_owner owners[FAKE_KT_OWNERS]; /* of every key */
 	unsigned num;
+	struct kt_owner table[KT_REPLICAS]; /* what kt_owners says */
+	unsigned num_table;
 	struct kt_owner members[FAKE_KT_OWNERS];
 	unsigned num_members;
 	bool is_stale, is_full;

@@ -17,6 +17,7 @@ struct world {
 	int64_t now;
 	unsigned wakes;
 	unsigned answers, by_rcode[6], addresses; /* of the last one */
+	struct addr first;
 };
 
 static int64_t on_now(void *arg)
@@ -37,6 +38,9 @@ static void on_reply(void *arg, const struct dns_question *q,
 	w->answers++;
 	w->by_rcode[a->rcode]++;
 	w->addresses = 0;
+	memset(&w->first, 0, sizeof(w->first));
+	if (a->num)
+		memcpy(w->first.ip, a->records[0].data, 4);
 	for (unsigned i = 0; i < a->num; i++)
 		w->addresses += a->records[i].type == q->type;
 }
@@ -95,7 +99,7 @@ static void test_fresh__is_said_at_once_for_30_s(void **state)
 	assert_int_equal(w.kt.finds, 2);
 	dns_desk_free(w.desk); /* who waits hears of it */
 	assert_int_equal(w.answers, 3);
-	assert_int_equal(w.by_rcode[DNS_SERVFAIL], 1);
+	assert_int_equal(w.by_rcode[DNS_NOERROR], 3);
 	assert_int_equal(w.kt.cancels, 1);
 }
 
@@ -148,6 +152,44 @@ static void test_nobody__is_remembered_for_5_s(void **state)
 	w.now += 1;
 	assert_non_null(ask(&w, "foo.bt.example.org"));
 	assert_int_equal(w.kt.finds, 2);
+	dns_desk_free(w.desk);
+}
+
+/* A tracker that is an owner itself finds the others, and not itself. */
+static void test_self__is_put_in_its_place(void **state)
+{
+	struct addr here;
+	struct world w;
+
+	begin(&w);
+	assert_int_equal(addr_parse("192.0.2.99", 0, &here), 0);
+	fake_kt_add(&w.kt, "192.0.2.2", 6969);
+	w.kt.table[0] = w.kt.owners[0];
+	w.kt.table[1].id.b[0] = 77;
+	w.kt.table[1].is_self = true;
+	w.kt.table[1].tr.udp_port = 6969;
+	w.kt.table[2] = w.kt.owners[1];
+	w.kt.num_table = 3;
+	assert_non_null(ask(&w, "foo.bt.example.org"));
+	fake_kt_answer(&w.kt);
+	assert_int_equal(w.addresses, 2); /* our own is not known */
+	dns_desk_set_self(w.desk, &here);
+	assert_non_null(ask(&w, "bar--r1.bt.example.org"));
+	fake_kt_answer(&w.kt);
+	assert_int_equal(w.addresses, 1);
+	assert_memory_equal(w.first.ip, here.ip, 4);
+	/* Alone in the world. */
+	w.kt.table[0] = w.kt.table[1];
+	w.kt.num_table = 1;
+	w.kt.num = 0;
+	assert_non_null(ask(&w, "baz.bt.example.org"));
+	w.now += DNS_DEADLINE_MS;
+	dns_desk_tick(w.desk);
+	assert_int_equal(w.addresses, 1);
+	fake_kt_answer(&w.kt);
+	assert_null(ask(&w, "baz.bt.example.org"));
+	assert_int_equal(w.addresses, 1);
+	assert_int_equal(w.by_rcode[DNS_NOERROR], w.answers);
 	dns_desk_free(w.desk);
 }
 
@@ -222,6 +264,7 @@ int main(void)
 		cmocka_unit_test(test_fresh__is_said_at_once_for_30_s),
 		cmocka_unit_test(test_stale__past_the_deadline_for_10_min),
 		cmocka_unit_test(test_nobody__is_remembered_for_5_s),
+		cmocka_unit_test(test_self__is_put_in_its_place),
 		cmocka_unit_test(test_crowds__are_answered_at_once),
 		cmocka_unit_test(test_cache__is_bounded),
 		cmocka_unit_test(test_limit__by_net_and_name),

@@ -175,6 +175,8 @@ int dns_bridge_listen(struct dns_bridge *b, const struct addr *on,
 		return -ENOMEM;
 	}
 	b->ports[b->num_ports++] = port; /* which owns the socket */
+	if (!addr_is_unspecified(&at))
+		dns_desk_set_self(b->desk, &at);
 	if (bound)
 		*bound = at;
 	return 0;
@@ -217,7 +219,9 @@ struct dns_bridge *dns_bridge_new(struct loop *loop, struct kt *kt,
 	struct dns_desk_io io = { .now = on_now, .wake = on_wake, .arg = b };
 	struct dns_desk_options desk = { .domain = o->domain,
 					 .port = o->port,
-					 .has_txt = o->has_txt };
+					 .has_txt = o->has_txt,
+					 .self4 = o->self4,
+					 .self6 = o->self6 };
 	uint8_t seed[16];
 
 	loop_assert(loop);

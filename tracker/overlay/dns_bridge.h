@@ -14,12 +14,14 @@ struct dns_bridge_options {
 	uint16_t port;        /* on which trackers serve; dns_zone */
 	bool has_txt;         /* BEP 34 */
 	bool has_local_limit; /* private sources have limits, too */
+	/* Of dns_desk. Family 0: an address that we listen on. */
+	struct addr self4, self6;
 };
 
 /* KT is borrowed. */
 struct dns_bridge *dns_bridge_new(struct loop *loop, struct kt *kt,
 				  const struct dns_bridge_options *options);
-/* Who waits hears SERVFAIL. NULL is harmless. */
+/* Who waits hears what is known now. NULL is harmless. */
 void dns_bridge_free(struct dns_bridge *b);
 
 /* Answers there from now on; port 0: the kernel chooses. BOUND may be NULL.

@@ -4,6 +4,10 @@
  * deadline it is answered with what was known before, or with SERVFAIL; the
  * lookup goes on for those who ask again. More than LIMIT_DNS_WAITING do not
  * wait: they get the same at once.
+ *
+ * A lookup asks others and may find others alone: where our own table says that
+ * we own the place as well, we are put among them. What that table says is also
+ * better than SERVFAIL when nothing else is known yet.
  */
 #include "tracker/overlay/dns_desk.h"
 
@@ -32,6 +36,7 @@ struct dns_desk {
 	struct dns_desk_io io;
 	struct dns_zone zone;
 	char domain[KT_DOMAIN_BYTES];
+	struct addr self[2]; /* by family; 0: not known */
 	struct dns_cache *cache;
 	struct list waiting; /* all questions */
 	struct list looking; /* places with a lookup */
@@ -54,10 +59,20 @@ struct dns_desk *dns_desk_new(struct kt *kt, const struct dns_desk_io *io,
 	d->zone = (struct dns_zone){ .domain = d->domain,
 				     .port = o->port,
 				     .has_txt = o->has_txt };
+	d->self[0] = o->self4;
+	d->self[1] = o->self6;
 	d->cache = dns_cache_new();
 	list_init(&d->waiting);
 	list_init(&d->looking);
 	return d;
+}
+
+void dns_desk_set_self(struct dns_desk *d, const struct addr *self)
+{
+	struct addr *at = &d->self[self->family == 6];
+
+	if (!at->family)
+		*at = *self;
 }
 
 static void wait_free(struct dns_wait *w)
@@ -72,6 +87,59 @@ void dns_wait_cancel(struct dns_wait *w)
 {
 	if (w)
 		wait_free(w);
+}
+
+/* --- who we are among them --- */
+
+static void set_own_address(const struct dns_desk *d, struct kt_owner *o)
+{
+	if (!o->is_self || o->addr.family)
+		return;
+	o->addr = d->self[0].family ? d->self[0] : d->self[1];
+}
+
+/* As our own table has it. */
+static unsigned own_idea(struct dns_desk *d, const struct kad_id *id,
+			 struct kt_owner out[KT_REPLICAS])
+{
+	unsigned n = kt_owners(d->kt, id, out);
+
+	for (unsigned i = 0; i < n; i++)
+		set_own_address(d, &out[i]);
+	return n;
+}
+
+static bool has_id(const struct kt_owner *owners, unsigned n,
+		   const struct kad_id *id)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (kad_id_eq(&owners[i].id, id))
+			return true;
+	}
+	return false;
+}
+
+/* Puts us before the first of those found that own the place after us. */
+static unsigned add_self(struct dns_desk *d, const struct kad_id *id,
+			 struct kt_owner *owners, unsigned n)
+{
+	struct kt_owner own[KT_REPLICAS];
+	unsigned num = own_idea(d, id, own), self = 0, at = 0;
+
+	while (self < num && !own[self].is_self)
+		self++;
+	if (self == num || has_id(owners, n, &own[self].id))
+		return n;
+	while (at < n &&
+	       !has_id(own + self + 1, num - self - 1, &owners[at].id))
+		at++;
+	if (n == KT_OWNERS_MAX)
+		n--;
+	if (at > n)
+		return n;
+	memmove(owners + at + 1, owners + at, (n - at) * sizeof(*owners));
+	owners[at] = own[self];
+	return n + 1;
 }
 
 /* --- answers --- */
@@ -90,8 +158,24 @@ static void say(struct dns_desk *d, const struct dns_question *q,
 	fn(arg, q, &answer);
 }
 
+/* What is known of the place of Q now; P may be NULL. */
+static void say_best(struct dns_desk *d, const struct dns_place *p,
+		     const struct dns_question *q, dns_reply_fn *fn, void *arg)
+{
+	int64_t now_ms = d->io.now(d->io.arg);
+	struct kt_owner own[KT_REPLICAS];
+	unsigned n = p ? dns_place_stale(p, now_ms) : 0;
+
+	if (n && !dns_place_is_fresh(p, now_ms))
+		d->stats.stale++;
+	if (n)
+		say(d, q, p->owners, n, fn, arg);
+	else
+		say(d, q, own, own_idea(d, &q->what.id, own), fn, arg);
+}
+
 /* W is gone after this. */
-static void end_wait(struct dns_wait *w, unsigned num)
+static void end_wait(struct dns_wait *w)
 {
 	struct dns_desk *d = w->desk;
 	struct dns_question q = w->question;
@@ -100,29 +184,30 @@ static void end_wait(struct dns_wait *w, unsigned num)
 	void *arg = w->arg;
 
 	wait_free(w);
-	say(d, &q, p->owners, num, fn, arg);
-}
-
-static unsigned best_of(struct dns_desk *d, const struct dns_place *p)
-{
-	unsigned n = dns_place_stale(p, d->io.now(d->io.arg));
-
-	d->stats.stale += n > 0 && !dns_place_is_fresh(p, d->io.now(d->io.arg));
-	return n;
+	say_best(d, p, &q, fn, arg);
 }
 
 static void on_found(void *arg, const struct kt_found *found)
 {
 	struct dns_place *p = arg;
 	struct dns_desk *d = p->desk;
+	struct kt_owner owners[KT_OWNERS_MAX];
+	struct kt_found all = *found;
 	struct list *node;
 
-	dns_place_put(p, d->io.now(d->io.arg), found);
+	if (all.num > KT_OWNERS_MAX)
+		all.num = KT_OWNERS_MAX;
+	if (all.num)
+		memcpy(owners, found->owners, all.num * sizeof(*owners));
+	for (unsigned i = 0; i < all.num; i++)
+		set_own_address(d, &owners[i]);
+	all.owners = owners;
+	all.num = add_self(d, &p->id, owners, all.num);
+	dns_place_put(p, d->io.now(d->io.arg), &all);
 	/* A place without a lookup may be forgotten to make room for what an
 	 * answer asks next: it counts as looked up until all have heard. */
 	while ((node = p->waiting.next) != &p->waiting)
-		end_wait(list_entry(node, struct dns_wait, beside),
-			 best_of(d, p));
+		end_wait(list_entry(node, struct dns_wait, beside));
 	p->lookup = NULL;
 	list_remove(&p->looking);
 }
@@ -177,6 +262,8 @@ struct dns_wait *dns_desk_ask(struct dns_desk *d, const char *name,
 		n = q.need == DNS_NEED_MEMBERS
 			    ? kt_members(d->kt, members, DNS_MEMBERS_KNOWN)
 			    : 0;
+		for (unsigned i = 0; i < n; i++)
+			set_own_address(d, &members[i]);
 		say(d, &q, members, n, fn, arg);
 		return NULL;
 	}
@@ -184,8 +271,7 @@ struct dns_wait *dns_desk_ask(struct dns_desk *d, const char *name,
 	if (p && !dns_place_is_fresh(p, d->io.now(d->io.arg)) &&
 	    look_up(d, p) && d->stats.waiting < LIMIT_DNS_WAITING)
 		return add_wait(d, p, &q, fn, arg);
-	n = p ? best_of(d, p) : 0;
-	say(d, &q, p ? p->owners : NULL, n, fn, arg);
+	say_best(d, p, &q, fn, arg);
 	return NULL;
 }
 
@@ -199,7 +285,7 @@ void dns_desk_tick(struct dns_desk *d)
 	while ((w = list_first(&d->waiting, struct dns_wait, node)) &&
 	       w->until_ms <= now_ms) {
 		d->stats.late++;
-		end_wait(w, best_of(d, w->place));
+		end_wait(w);
 	}
 }
 
@@ -217,7 +303,7 @@ void dns_desk_free(struct dns_desk *d)
 	if (!d)
 		return;
 	while ((w = list_first(&d->waiting, struct dns_wait, node)))
-		end_wait(w, 0);
+		end_wait(w);
 	list_foreach_safe(p, &d->looking, struct dns_place, looking) {
 		kt_find_cancel(p->lookup);
 		list_remove(&p->looking);

@@ -24,13 +24,18 @@ struct dns_desk_options {
 	const char *domain; /* copied */
 	uint16_t port;      /* of dns_zone */
 	bool has_txt;
+	/* Where we are an owner ourselves and KT does not know our address
+	 * (nobody can tell it on a private net); family 0: not told then. */
+	struct addr self4, self6;
 };
 
 /* KT is borrowed. */
 struct dns_desk *dns_desk_new(struct kt *kt, const struct dns_desk_io *io,
 			      const struct dns_desk_options *options);
-/* Whoever waits hears SERVFAIL. NULL is harmless. */
+/* Whoever waits hears what there is to say now. NULL is harmless. */
 void dns_desk_free(struct dns_desk *d);
+/* self4 or self6, unless it is set. */
+void dns_desk_set_self(struct dns_desk *d, const struct addr *self);
 
 /* FN is called once, unless cancelled: before this returns, which is then
  * NULL, or from kt_on_packet, kt_tick, dns_desk_tick or dns_desk_free. It may
