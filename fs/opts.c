@@ -21,6 +21,7 @@ void opts_init(struct opts *o)
 	memset(o, 0, sizeof(*o));
 	o->read_timeout_ms = 120000;
 	o->publish_delay_ms = 2000;
+	o->has_kenosis = true;
 }
 
 static void list_release(struct opts_list *l)
@@ -42,6 +43,7 @@ void opts_release(struct opts *o)
 	list_release(&o->peers);
 	list_release(&o->trackers);
 	list_release(&o->bootstrap);
+	list_release(&o->overlay);
 	memset(o, 0, sizeof(*o));
 }
 
@@ -220,6 +222,7 @@ static bool set_value(struct opts *o, const struct opts_key *k,
 		o->gid = (gid_t)n;
 		return o->has_gid;
 	case TYPE_FLAG:
+	case TYPE_SWITCH:
 		return set_flag(at, value);
 	case TYPE_CHECKED:
 		return true;

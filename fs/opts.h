@@ -26,6 +26,8 @@ struct opts {
 	struct opts_list peers;     /* HOST:PORT */
 	struct opts_list trackers;  /* URLs */
 	struct opts_list bootstrap; /* HOST:PORT, DHT nodes */
+	struct opts_list overlay;   /* HOST:PORT, trackers of overlays */
+	bool has_kenosis;           /* keys in announce URLs mean owners */
 	bool no_dht;
 	struct addr announce4, announce6; /* announce_ip=; family 0: none */
 	uint64_t down_limit, up_limit;    /* bytes/s; 0: none */

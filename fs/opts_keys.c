@@ -26,6 +26,10 @@ static const struct opts_key keys[] = {
 	  "a DHT node to begin with (none: private); repeatable" },
 	{ "nodht", TYPE_FLAG, 0, AT(no_dht), NULL,
 	  "no DHT: peers come from trackers and peer= alone" },
+	{ "kenosis", TYPE_SWITCH, 0, AT(has_kenosis), "0|1",
+	  "1: ask a key's trackers through their overlay (1)" },
+	{ "overlay", TYPE_LIST, 0, AT(overlay), "HOST:PORT",
+	  "a tracker to find an overlay by; may be repeated" },
 	{ "announce_ip", TYPE_ADDR, 0, 0, "ADDR",
 	  "address to tell trackers, for a seeder on their LAN" },
 	{ "fill", TYPE_FILL, 0, AT(fill), "POLICY",
@@ -68,8 +72,6 @@ static const struct opts_key keys[] = {
 	  NULL },
 
 	/* The contract names these; their features come later. */
-	{ "overlay", TYPE_CHECKED, TRAIT_INACTIVE, 0, "HOST:PORT", NULL },
-	{ "kenosis", TYPE_CHECKED, TRAIT_INACTIVE, 0, "0|1", NULL },
 	{ "nolsd", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "nopex", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },
 	{ "noutp", TYPE_CHECKED, TRAIT_INACTIVE, 0, NULL, NULL },

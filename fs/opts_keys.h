@@ -18,6 +18,7 @@ enum opts_type {
 	TYPE_UID,
 	TYPE_GID,
 	TYPE_FLAG,
+	TYPE_SWITCH,  /* 0 or 1, and must be said */
 	TYPE_CHECKED, /* not active: any value */
 	TYPE_SIZE_CHECKED,
 };

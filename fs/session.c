@@ -228,6 +228,10 @@ static void open_trackers(struct session *s)
 		.bind6 = o->bind6.family ? &o->bind6 : NULL,
 		.trusted = (const char *const *)o->trackers.items,
 		.num_trusted = o->trackers.num,
+		.has_kenosis = o->has_kenosis,
+		.overlay = (const char *const *)o->overlay.items,
+		.num_overlay = o->overlay.num,
+		.allow_local_overlay = session_names_local(o, &o->overlay),
 	};
 
 	s->trackers = tracker_client_new(s->loop, s->workers, s->http, s->udp,

@@ -62,10 +62,7 @@ static bool is_none(const char *text)
 	return !strcmp(text, "none");
 }
 
-/* On a network of its own a DHT has nothing but local addresses, which are
- * not believed otherwise: whoever names such a node, or binds loopback, is on
- * one, and so is who has "none" to begin with. */
-static bool is_local_swarm(const struct opts *o)
+bool session_names_local(const struct opts *o, const struct opts_list *names)
 {
 	char host[256];
 	uint16_t port;
@@ -73,18 +70,26 @@ static bool is_local_swarm(const struct opts *o)
 
 	if (addr_is_loopback(&o->bind4) || addr_is_loopback(&o->bind6))
 		return true;
-	for (size_t i = 0; i < o->bootstrap.num; i++) {
-		const char *text = o->bootstrap.items[i];
-
-		if (is_none(text))
-			return true;
-		if (addr_split(text, host, sizeof(host), &port) < 0)
+	for (size_t i = 0; i < names->num; i++) {
+		if (addr_split(names->items[i], host, sizeof(host), &port) < 0)
 			continue;
 		if (!strcmp(host, "localhost") ||
-		    (!addr_parse(host, port, &a) && addr_is_local(&a)))
+		    (!addr_parse(host, 0, &a) && addr_is_local(&a)))
 			return true;
 	}
 	return false;
+}
+
+/* On a network of its own a DHT has nothing but local addresses, which are
+ * not believed otherwise: whoever names such a node, or binds loopback, is on
+ * one, and so is who has "none" to begin with. */
+static bool is_local_swarm(const struct opts *o)
+{
+	for (size_t i = 0; i < o->bootstrap.num; i++) {
+		if (is_none(o->bootstrap.items[i]))
+			return true;
+	}
+	return session_names_local(o, &o->bootstrap);
 }
 
 void session_dht_options(const struct opts *o, struct dht_loop_options *out)

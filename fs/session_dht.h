@@ -17,6 +17,10 @@ struct dht_loop_options;
 void session_dht_load(struct state *state, struct dht *dht);
 void session_dht_save(struct state *state, struct dht *dht);
 
+/* NAMES holds a local address, or we are bound to one: then nodes on local
+ * addresses are nodes. Any thread. */
+bool session_names_local(const struct opts *o, const struct opts_list *names);
+
 /* What -o says of the DHT. OUT borrows from O. */
 void session_dht_options(const struct opts *o, struct dht_loop_options *out);
 

@@ -1,4 +1,5 @@
-/* weirctl lookup: peers of an infohash, or nodes close to an id. */
+/* weirctl lookup: peers of an infohash, nodes close to an id, or the trackers
+ * that own a key. */
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -9,10 +10,12 @@
 #include "engine/base/mem.h"
 #include "tools/command.h"
 #include "tools/dht_client.h"
+#include "tools/owner_lookup.h"
 
 struct lookup {
 	struct dht_client client;
-	bool is_json, is_node;
+	bool is_json, is_node, is_tracker;
+	const char *domain;
 	struct kad_id target;
 	json_t *peers; /* with --json */
 };
@@ -127,6 +130,8 @@ static int parse_line(struct lookup *l, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "json", no_argument, NULL, 'j' },
 		{ "node", no_argument, NULL, 'n' },
+		{ "tracker", no_argument, NULL, 't' },
+		{ "domain", required_argument, NULL, 'D' },
 		{ 0 },
 	};
 	char why[OPTS_WHY_SIZE];
@@ -140,6 +145,12 @@ static int parse_line(struct lookup *l, int argc, char **argv)
 		case 'n':
 			l->is_node = true;
 			break;
+		case 't':
+			l->is_tracker = true;
+			break;
+		case 'D':
+			l->domain = optarg;
+			break;
 		case 'd':
 			log_set_level(LOG_LEVEL_DEBUG);
 			break;
@@ -151,8 +162,13 @@ static int parse_line(struct lookup *l, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	if (l->domain && !l->is_tracker)
+		return command_usage(&cmd_lookup, "--domain is of --tracker");
 	if (argc - optind != 1)
-		return command_usage(&cmd_lookup, "give one INFOHASH");
+		return command_usage(&cmd_lookup, "give one %s",
+				     l->is_tracker ? "KEY" : "INFOHASH");
+	if (l->is_tracker)
+		return 0;
 	if (!parse_id(argv[optind], &l->target))
 		return command_usage(&cmd_lookup,
 				     "\"%s\" is not 40 or 64 hex digits",
@@ -163,15 +179,23 @@ static int parse_line(struct lookup *l, int argc, char **argv)
 static int run(int argc, char **argv)
 {
 	struct lookup l = { 0 };
+	struct owner_lookup_spec spec;
 	int code;
 
 	dht_client_init(&l.client);
 	l.peers = json_array();
 	code = parse_line(&l, argc, argv);
+	if (!code && l.is_tracker) {
+		spec = (struct owner_lookup_spec){ argv[optind], l.domain,
+						   l.is_json };
+		code = owner_lookup_run(&l.client.opts, &spec);
+		goto out;
+	}
 	if (!code)
 		code = dht_client_open(&l.client, false);
 	if (!code)
 		code = begin(&l) ? dht_client_run(&l.client) : EXIT_REFUSED;
+out:
 	dht_client_close(&l.client);
 	json_decref(l.peers);
 	return code;
@@ -179,10 +203,16 @@ static int run(int argc, char **argv)
 
 const struct command cmd_lookup = {
 	.name = "lookup",
-	.synopsis = "INFOHASH [--node] [--json] [-o OPT,...]",
-	.summary = "Find the peers of a torrent through the DHT",
+	.synopsis = "INFOHASH|--tracker KEY [--node] [--json] [-o OPT,...]",
+	.summary = "Find the peers of a torrent, or the trackers of a key",
 	.options = "  INFOHASH  40 or 64 hex digits, or a magnet link\n"
 		   "  --node    not peers, but the DHT nodes closest to it\n"
+		   "  --tracker  who owns a KEY in an overlay of trackers, "
+		   "and who answers.\n"
+		   "            KEY: a URL or host (KEY.bt.example.org), a "
+		   "magnet link, a\n"
+		   "            .torrent, or a key alone with --domain\n"
+		   "  --domain D  the overlay of a KEY that stands alone\n"
 		   "  --json    print what was found as one object\n"
 		   "Exit status 0: something was found. 1: nothing was.\n",
 	.has_o = true,

@@ -219,11 +219,20 @@ static void on_http(void *arg, const struct http_result *res)
 	announce_answer_release(&answer);
 }
 
+/* The URL's own port, or that of its scheme. */
+static uint16_t port_of(const struct announce *a, const char *url)
+{
+	if (a->port)
+		return a->port;
+	return strncasecmp(url, "https://", 8) ? 80 : 443;
+}
+
 static void start_http(struct announce *a, int i, const char *url,
 		       const struct announce_options *o)
 {
 	struct announcer *n = a->announcer;
 	struct part *p = &a->parts[i];
+	struct addr to;
 	struct http_options options = { .timeout_ms = (int)a->timeout_ms,
 					.family = p->family,
 					.bind_ip = n->bind_ip[i],
@@ -231,6 +240,11 @@ static void start_http(struct announce *a, int i, const char *url,
 	struct buf full;
 	int r;
 
+	if (o->to) {
+		to = *o->to;
+		to.port = port_of(a, url);
+		options.connect_to = &to;
+	}
 	buf_init(&full, LIMIT_HTTP_URL_BYTES + 1);
 	r = http_tracker_url(url, &a->request, p->family, o->id, o->id_len,
 			     &full);
@@ -355,11 +369,24 @@ static int split_url(struct announce *a, const char *url)
 	return r;
 }
 
-static bool family_fits(const struct announce *a, int family)
+static bool family_fits(const struct announce *a, int family,
+			const struct announce_options *o)
 {
 	struct addr numeric;
 
+	if (o->to)
+		return o->to->family == family;
 	return addr_parse(a->host, 0, &numeric) || numeric.family == family;
+}
+
+static void start_udp_at(struct announce *a, const struct announce_options *o)
+{
+	struct addr to = *o->to;
+
+	to.port = a->port;
+	for (int i = 0; i < 2; i++)
+		start_udp(a, &a->parts[i], &to, 1);
+	set_timer(a->announcer);
 }
 
 struct announce *announce_start(struct announcer *n, const char *url,
@@ -369,6 +396,7 @@ struct announce *announce_start(struct announcer *n, const char *url,
 {
 	struct announce *a = mem_alloc(sizeof(*a));
 	bool is_udp = !strncasecmp(url, "udp://", 6);
+	int r;
 
 	loop_assert(n->loop);
 	a->announcer = n;
@@ -383,18 +411,25 @@ struct announce *announce_start(struct announcer *n, const char *url,
 		a->parts[i].owner = a;
 		a->parts[i].family = i ? 6 : 4;
 	}
-	if (split_url(a, url) || (is_udp && !a->port)) {
+	r = split_url(a, url);
+	if (o->udp_path) {
+		free(a->path);
+		a->path = mem_strdup(o->udp_path);
+	}
+	if (r || (is_udp && !a->port)) {
 		fail(a, -EINVAL,
 		     is_udp ? "a udp tracker needs HOST:PORT" : "not a url");
 	} else if (is_udp && !n->udp) {
 		fail(a, -EAFNOSUPPORT, "no udp port is open");
+	} else if (is_udp && o->to) {
+		start_udp_at(a, o);
 	} else if (is_udp) {
 		a->query = hosts_find(n->hosts, a->host, a->port, on_host, a);
 		if (!a->query)
 			fail(a, -ENOMEM, "too many trackers");
 	} else {
 		for (int i = 0; i < 2; i++) {
-			if (n->uses[i] && family_fits(a, a->parts[i].family))
+			if (n->uses[i] && family_fits(a, a->parts[i].family, o))
 				start_http(a, i, url, o);
 		}
 	}

@@ -27,6 +27,12 @@ struct announce_options {
 	 * must have a path that begins with /announce, and none may redirect
 	 * from a global address to a local one. */
 	bool is_trusted;
+	/* Go there instead of to the URL's host, on the URL's port; HTTP keeps
+	 * the host's name. NULL: look the host up. */
+	const struct addr *to;
+	/* UDP: path and query told instead of the URL's (BEP 41). NULL: those
+	 * of the URL. */
+	const char *udp_path;
 };
 
 struct announce_events {

@@ -75,6 +75,8 @@ static void add_entry(struct buf *b, const struct tier_entry *e, int64_t now_ms)
 	add_number(b, "tier", e->tier, true);
 	add_string(b, "state", state_name(e));
 	add_string(b, "error", e->error);
+	if (e->owner[0])
+		add_string(b, "owner", e->owner);
 	add_number(b, "seeders", e->seeders, e->seeders >= 0);
 	add_number(b, "leechers", e->leechers, e->leechers >= 0);
 	add_number(b, "next_s", next_s,

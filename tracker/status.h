@@ -12,6 +12,7 @@ const char *status_short_url(const char *url, char out[STATUS_URL_MAX]);
 /* One line of JSON, whole even if not all trackers fit into SIZE bytes:
  * {"trackers":[{"url":..,"tier":0,"state":"working","error":"","seeders":1,
  * "leechers":2,"next_s":1700},..],"left_out":0}. state: new, announcing,
- * working, failing, refused. Counts and next_s are null when not known. */
+ * working, failing, refused. A key of an overlay has "owner":"IP:PORT rank N"
+ * of the one that answered last. Counts and next_s are null when not known. */
 void status_describe(const struct tiers *tiers, int64_t now_ms, char *out,
 		     size_t size);

@@ -25,6 +25,10 @@
  * Back-off: 5 s, doubled with every failure, to 30 min, +- 25 %; what the
  * tracker asks for with "retry in" instead, if it does.
  *
+ * A key of an overlay has several names, for clients that know no ranks, and
+ * may have them for two protocols. To us they are one tracker: while one of
+ * them is being asked, or one further up works, the others are not asked.
+ *
  * When peers are short the next round is due as soon as any tracker may be
  * asked; with the active one inside its min interval that is the next lower
  * one. One that has just become a seed tells the active tracker at once.
@@ -39,6 +43,7 @@
 #include <strings.h>
 
 #include "engine/base/mem.h"
+#include "tracker/key_url.h"
 
 #define RACERS                 4
 #define RACERS_FIRST           16
@@ -65,6 +70,7 @@ void tiers_release(struct tiers *t)
 {
 	for (size_t i = 0; i < t->num; i++) {
 		free(t->ladder[i]->url);
+		free(t->ladder[i]->kin);
 		free(t->ladder[i]);
 	}
 	free(t->ladder);
@@ -167,6 +173,24 @@ struct tier_entry *tiers_active(const struct tiers *t)
 
 /* --- rounds --- */
 
+/* Another name of the same key is being asked, or one further up works. */
+static bool is_stood_for(const struct tiers *t, const struct tier_entry *e)
+{
+	bool is_above = true;
+
+	for (size_t i = 0; e->kin && i < t->num; i++) {
+		const struct tier_entry *other = t->ladder[i];
+
+		if (other == e)
+			is_above = false;
+		else if (other->kin && !strcmp(other->kin, e->kin) &&
+			 (other->is_busy ||
+			  (is_above && other->state == TIER_WORKING)))
+			return true;
+	}
+	return false;
+}
+
 /* The earliest time at which anybody may be asked. */
 static int64_t earliest(const struct tiers *t)
 {
@@ -179,7 +203,7 @@ static int64_t earliest(const struct tiers *t)
 		const struct tier_entry *e = t->ladder[i];
 
 		if (!e->is_busy && e->state != TIER_REFUSED &&
-		    e->not_before_ms < ms)
+		    e->not_before_ms < ms && !is_stood_for(t, e))
 			ms = e->not_before_ms;
 	}
 	return ms;
@@ -197,6 +221,8 @@ static void schedule(struct tiers *t)
 		t->due_ms = INT64_MAX;
 	else if (active->owes_completed)
 		t->due_ms = active->not_before_ms;
+	else if (is_stood_for(t, active))
+		t->due_ms = INT64_MAX;
 	else
 		t->due_ms = active->next_ms;
 	if (t->wants_more && earliest(t) < t->due_ms)
@@ -231,7 +257,7 @@ static struct tier_entry *candidate(const struct tiers *t, int64_t now_ms)
 		if (t->is_private && active && e != active)
 			continue;
 		if (!e->is_asked && !e->is_busy && e->state != TIER_REFUSED &&
-		    e->not_before_ms <= now_ms)
+		    e->not_before_ms <= now_ms && !is_stood_for(t, e))
 			return e;
 	}
 	return NULL;
@@ -408,7 +434,9 @@ void tiers_more(struct tiers *t)
 void tiers_add(struct tiers *t, const char *const *urls,
 	       const unsigned *tier_of, size_t n)
 {
+	char kin[KEY_KIN_BYTES];
 	size_t had = t->num;
+	struct key_url key;
 
 	for (size_t i = 0; i < n && t->num < LIMIT_TRACKERS; i++) {
 		struct tier_entry *e;
@@ -417,6 +445,8 @@ void tiers_add(struct tiers *t, const char *const *urls,
 			continue;
 		e = mem_alloc(sizeof(*e));
 		e->url = mem_strdup(urls[i]);
+		if (key_url_parse(urls[i], &key))
+			e->kin = mem_strdup(key_url_kin(&key, kin));
 		e->tier = tier_of[i];
 		e->seeders = e->leechers = -1;
 		insert(t, e);

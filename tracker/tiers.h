@@ -13,8 +13,11 @@ enum tier_state {
 	TIER_REFUSED, /* never to be asked again (BEP 31, or no such URL) */
 };
 
+#define TIER_KNOWERS_MAX 3
+
 struct tier_entry { /* one tracker; to be read by all, written by tiers.c */
 	char *url;  /* owned */
+	char *kin;  /* owned; equal for names of one key; NULL: a machine */
 	unsigned tier;
 	enum tier_state state;
 	bool is_busy;        /* an announce is out */
@@ -28,9 +31,13 @@ struct tier_entry { /* one tracker; to be read by all, written by tiers.c */
 	int64_t sent_ms;
 	/* For tracker.c, untouched here. */
 	struct peersource_job *job;
-	struct announce *call;     /* NULL: none is under way */
+	struct call *call;         /* NULL: none is under way */
 	int64_t seeders, leechers; /* -1: not known */
 	char error[LIMIT_TRACKER_TEXT_BYTES];
+	/* A key's: who answered last, and which owners know us. */
+	char owner[ADDR_STR_MAX + 16];
+	struct addr knowers[TIER_KNOWERS_MAX];
+	unsigned num_knowers;
 	uint8_t id[LIMIT_TRACKER_ID_BYTES]; /* "tracker id" */
 	size_t id_len;
 };

@@ -10,6 +10,7 @@
 #include "tracker/tracker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 #include "engine/base/mem.h"
 #include "engine/base/random.h"
 #include "tracker/announce.h"
+#include "tracker/call.h"
 #include "tracker/status.h"
 #include "tracker/tiers.h"
 
@@ -34,6 +36,8 @@ struct tracker_client {
 	struct loop *loop; /* borrowed */
 	struct http *http; /* borrowed */
 	struct announcer *announcer;
+	struct overlays *overlays; /* NULL: kenosis=0, or no UDP */
+	struct caller *caller;
 	struct tracker_options options; /* without its pointers */
 	char **trusted;                 /* owned */
 	struct log_limit log_limit;     /* of failures */
@@ -60,9 +64,11 @@ struct peersource_job {
 struct farewell {
 	struct list node;
 	struct tracker_client *client;
-	struct announce *call;
+	struct call *call;
 	struct announce_request request;
 	char *url; /* owned */
+	struct addr knowers[TIER_KNOWERS_MAX];
+	unsigned num_knowers;
 	uint8_t id[LIMIT_TRACKER_ID_BYTES];
 	size_t id_len;
 };
@@ -214,8 +220,29 @@ static void take_facts(struct tier_entry *e, const struct announce_answer *a)
 	}
 }
 
+/* Which owner of a key this is, for people, and for the goodbye. */
+static void note_owner(struct tier_entry *e, const struct addr *from, int rank)
+{
+	char text[ADDR_STR_MAX];
+
+	if (rank == CALL_NOT_AN_OWNER) {
+		e->owner[0] = '\0';
+		return;
+	}
+	snprintf(e->owner, sizeof(e->owner), "%s rank %d", addr_str(from, text),
+		 rank);
+	for (unsigned i = 0; i < e->num_knowers; i++) {
+		if (addr_ip_eq(&e->knowers[i], from))
+			return;
+	}
+	if (e->num_knowers == TIER_KNOWERS_MAX) /* the oldest one expires */
+		memmove(e->knowers, e->knowers + 1,
+			--e->num_knowers * sizeof(*e->knowers));
+	e->knowers[e->num_knowers++] = *from;
+}
+
 static void on_answer(void *arg, const struct announce_answer *a,
-		      const struct addr *from)
+		      const struct addr *from, int rank)
 {
 	struct tier_entry *e = arg;
 	struct peersource_job *j = e->job;
@@ -223,6 +250,7 @@ static void on_answer(void *arg, const struct announce_answer *a,
 
 	log_result(j, e, a);
 	take_facts(e, a);
+	note_owner(e, from, rank);
 	if (e->is_busy) /* the first family to answer sets the pace */
 		tiers_on_answer(&j->tiers, e, loop_now_ms(c->loop),
 				a->interval_s, a->min_interval_s, a->num_peers);
@@ -258,22 +286,25 @@ static void on_end(void *arg, const struct announce_answer *failure)
 static void announce_to(struct peersource_job *j, struct tier_entry *e)
 {
 	struct tracker_client *c = j->client;
-	struct announce_options o = {
-		.id = e->id,
-		.id_len = e->id_len,
-		.timeout_ms = j->tiers.is_private && j->tiers.num > 1
-				      ? TIMEOUT_PRIVATE_MS
-				      : TIMEOUT_MS,
-		.is_trusted = is_trusted(c, e->url),
-	};
-	struct announce_events events = { on_answer, on_end, e };
+	struct call_options o = { .announce = {
+					  .id = e->id,
+					  .id_len = e->id_len,
+					  .timeout_ms =
+						  j->tiers.is_private &&
+								  j->tiers.num >
+									  1
+							  ? TIMEOUT_PRIVATE_MS
+							  : TIMEOUT_MS,
+					  .is_trusted = is_trusted(c, e->url),
+				  } };
+	struct call_events events = { on_answer, on_end, e };
 	struct announce_request q;
 
-	announce_cancel(e->call); /* a family that is slow since last time */
+	call_cancel(e->call); /* a family that is slow since last time */
 	tiers_on_sent(&j->tiers, e, loop_now_ms(c->loop));
 	fill_request(c, j, &q);
 	q.event = e->sent_event;
-	e->call = announce_start(c->announcer, e->url, &q, &o, &events);
+	e->call = call_start(c->caller, e->url, &q, &o, &events);
 }
 
 static void on_timer(struct timer *timer)
@@ -356,7 +387,7 @@ static void farewell_free(struct farewell *f)
 {
 	struct tracker_client *c = f->client;
 
-	announce_cancel(f->call);
+	call_cancel(f->call);
 	list_remove(&f->node);
 	free(f->url);
 	free(f);
@@ -365,7 +396,7 @@ static void farewell_free(struct farewell *f)
 }
 
 static void on_farewell_answer(void *arg, const struct announce_answer *answer,
-			       const struct addr *from)
+			       const struct addr *from, int rank)
 {
 	/* It heard us; that was all. on_end follows. */
 }
@@ -388,15 +419,16 @@ static void on_farewell_end(void *arg, const struct announce_answer *failure)
 static void farewell_say(struct farewell *f)
 {
 	struct tracker_client *c = f->client;
-	struct announce_options o = { .id = f->id,
-				      .id_len = f->id_len,
-				      .timeout_ms = TIMEOUT_STOP_MS,
-				      .is_trusted = is_trusted(c, f->url) };
-	struct announce_events events = { on_farewell_answer, on_farewell_end,
-					  f };
+	struct call_options o = { .announce = { .id = f->id,
+						.id_len = f->id_len,
+						.timeout_ms = TIMEOUT_STOP_MS,
+						.is_trusted =
+							is_trusted(c, f->url) },
+				  .knowers = f->knowers,
+				  .num_knowers = f->num_knowers };
+	struct call_events events = { on_farewell_answer, on_farewell_end, f };
 
-	f->call =
-		announce_start(c->announcer, f->url, &f->request, &o, &events);
+	f->call = call_start(c->caller, f->url, &f->request, &o, &events);
 }
 
 static void say_goodbye(struct peersource_job *j, const struct tier_entry *e,
@@ -412,6 +444,8 @@ static void say_goodbye(struct peersource_job *j, const struct tier_entry *e,
 	f->url = mem_strdup(e->url);
 	memcpy(f->id, e->id, e->id_len);
 	f->id_len = e->id_len;
+	memcpy(f->knowers, e->knowers, sizeof(f->knowers));
+	f->num_knowers = e->num_knowers;
 	f->request = *q;
 	f->request.event = is_owed ? ANNOUNCE_COMPLETED : ANNOUNCE_STOPPED;
 	f->request.num_want = 0;
@@ -432,7 +466,7 @@ static void job_stop(struct peersource_job *j, bool say)
 	for (size_t i = 0; i < t->num; i++) {
 		struct tier_entry *e = t->ladder[i];
 
-		announce_cancel(e->call);
+		call_cancel(e->call);
 		/* One that is busy may have heard "started" already. */
 		if (say && (e->is_started || e->is_busy))
 			say_goodbye(j, e, &q);
@@ -482,6 +516,7 @@ struct tracker_client *tracker_client_new(struct loop *loop,
 					  const struct tracker_options *o)
 {
 	struct tracker_client *c = mem_alloc(sizeof(*c));
+	struct overlays_options overlays = { 0 };
 
 	c->source.ops = &ops;
 	c->loop = loop;
@@ -494,6 +529,14 @@ struct tracker_client *tracker_client_new(struct loop *loop,
 		c->trusted[i] = mem_strdup(o->trusted[i]);
 	c->announcer =
 		announcer_new(loop, workers, http, udp, o->bind4, o->bind6);
+	if (o->has_kenosis && udp) {
+		overlays.bootstrap = o->overlay;
+		overlays.num_bootstrap = o->num_overlay;
+		overlays.allow_local = o->allow_local_overlay;
+		c->overlays = overlays_new(loop, workers, udp, &overlays);
+	}
+	c->caller = caller_new(loop, c->announcer, c->overlays);
+	c->options.overlay = NULL;
 	c->options.bind4 = c->options.bind6 = NULL;
 	c->options.trusted = NULL;
 	list_init(&c->jobs);
@@ -512,6 +555,8 @@ void tracker_client_free(struct tracker_client *c)
 	list_foreach_safe(f, &c->farewells, struct farewell, node)
 		farewell_free(f);
 	timer_stop(&c->drain);
+	caller_free(c->caller);
+	overlays_free(c->overlays);
 	announcer_free(c->announcer);
 	for (size_t i = 0; i < c->options.num_trusted; i++)
 		free(c->trusted[i]);

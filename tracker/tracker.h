@@ -29,6 +29,12 @@ struct tracker_options {
 	/* Peers on loopback are dropped unless the tracker is there too; this
 	 * takes them from any tracker. */
 	bool accept_loopback;
+	/* URLs whose host is a key of an overlay of trackers (overlays.h) are
+	 * announced to its owners. Without: to whom DNS names. */
+	bool has_kenosis;
+	const char *const *overlay; /* trackers to begin with. Copied. */
+	size_t num_overlay;
+	bool allow_local_overlay; /* with trackers on local addresses */
 	/* How a tracker sees us (BEP 24). May be NULL. */
 	void (*on_external_ip)(void *arg, const struct addr *ip);
 	void *arg; /* borrowed */

@@ -72,6 +72,7 @@
 #define LIMIT_TRACKER_INTERVAL_MIN_S 30	      /* however short it wants */
 #define LIMIT_TRACKER_INTERVAL_S  86400	      /* however long it wants */
 #define LIMIT_TRACKER_HOSTS	  1024	      /* names and endpoints known */
+#define LIMIT_OVERLAYS		  4	      /* domains whose names are keys */
 #define LIMIT_UDP_DATAGRAM_BYTES  65536
 
 /* --- the tracker's server (anchors: aquatic, opentracker, torrust) --- */
@@ -134,6 +135,14 @@
 #define LIMIT_SYNC_SUBSCRIBERS	  8	      /* of one swarm */
 #define LIMIT_SYNC_LEFT		  8192	      /* endpoints that left just now */
 #define LIMIT_SYNC_WANTED	  32768	      /* swarms that are on their way */
+
+/* --- the overlay's DNS bridge --- */
+#define LIMIT_DNS_PLACES	  4096	      /* owners remembered, keys */
+#define LIMIT_DNS_WAITING	  1024	      /* questions without an answer */
+#define LIMIT_DNS_PORTS		  8	      /* addresses it listens on */
+#define LIMIT_DNS_PER_S		  10	      /* equal names of a /24 or /56 */
+#define LIMIT_DNS_BURST		  10
+#define LIMIT_DNS_ANSWER_BYTES	  512	      /* over UDP, RFC 1035 */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */

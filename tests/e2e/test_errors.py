@@ -133,7 +133,7 @@ def all_options(box):
              "suid", "dev", "noatime", "_netdev", "x-gvfs-show",
              "tracker=http://10.9.0.3:1/announce", "peer=10.9.0.3:1"]
     m = Mount(box, options=items)
-    for key in ("overlay", "cache_size"):
+    for key in ("encryption", "cache_size"):
         check(key in m.p.log(), f"a word about {key}")
 
 

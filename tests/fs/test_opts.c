@@ -57,6 +57,23 @@ static void test_parse__takes_every_key_of_the_contract(void **state)
 	assert_true(o->is_single && o->allow_other && o->no_dht);
 	assert_int_equal(o->bootstrap.num, 1);
 	assert_string_equal(o->bootstrap.items[0], "h:1");
+	assert_false(o->has_kenosis);
+	assert_int_equal(o->overlay.num, 1);
+}
+
+static void test_parse__kenosis_is_on_unless_said(void **state)
+{
+	struct opts *o = *state;
+
+	assert_true(o->has_kenosis);
+	assert_int_equal(opts_parse(o, "kenosis=0", why), 0);
+	assert_false(o->has_kenosis);
+	assert_int_equal(opts_parse(o, "kenosis=1,overlay=a:1,overlay=b", why),
+			 0);
+	assert_true(o->has_kenosis);
+	assert_int_equal(o->overlay.num, 2);
+	assert_int_equal(opts_parse(o, "kenosis=maybe", why), -EINVAL);
+	assert_int_equal(opts_parse(o, "kenosis", why), -EINVAL);
 }
 
 static void test_parse__takes_what_mount_and_fstab_pass(void **state)
@@ -287,6 +304,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_parse__takes_every_key_of_the_contract),
+		TEST(test_parse__kenosis_is_on_unless_said),
 		TEST(test_parse__takes_what_mount_and_fstab_pass),
 		TEST(test_parse__adds_lists_up_and_last_word_counts),
 		TEST(test_parse__backslash_keeps_commas),

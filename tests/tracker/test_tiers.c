@@ -35,6 +35,22 @@ static void open_world(struct world *w)
 	open_with(w, own_tier, 3, false);
 }
 
+static void open_kin(struct world *w)
+{
+	static const char *const urls[] = {
+		"http://k.bt.x:1/announce",
+		"udp://k.bt.x:1",
+		"http://k--r1.bt.x:1/announce",
+		"http://plain/announce",
+	};
+	static const unsigned tiers[] = { 0, 1, 2, 3 };
+
+	memset(w, 0, sizeof(*w));
+	w->now = 5000 * S;
+	tiers_init(&w->t, 7, false, false);
+	tiers_add(&w->t, urls, tiers, ARRAY_LEN(urls));
+}
+
 /* Whoever is asked now, marked as sent; NULL: nobody, *wake says until when. */
 static struct tier_entry *step(struct world *w, int64_t *wake)
 {
@@ -531,7 +547,11 @@ static void test_ladder__random_walk(void **state)
 		int64_t wake = 0;
 		int asked = 0;
 
-		open_with(&w, seed & 1 ? own_tier : one_tier, 3, seed % 5 == 0);
+		if (seed % 3)
+			open_with(&w, seed & 1 ? own_tier : one_tier, 3,
+				  seed % 5 == 0);
+		else
+			open_kin(&w);
 		for (int i = 0; i < 400; i++) {
 			struct tier_entry *e =
 				w.t.ladder[prng_below(&r, (uint32_t)w.t.num)];
@@ -578,6 +598,46 @@ static void test_ladder__random_walk(void **state)
 	}
 }
 
+/* Names of one key are one tracker, until it fails. */
+static void test_kin__one_of_them_at_a_time(void **state)
+{
+	struct tier_entry *key, *plain;
+	struct world w;
+
+	open_kin(&w);
+	key = expect(&w, "http://k.bt.x:1/announce");
+	w.now += 60 * S; /* silent: a machine is raced, and no other name */
+	plain = expect(&w, "http://plain/announce");
+	expect_nobody(&w);
+	answer(&w, plain, 0);
+	answer(&w, key, 0); /* no peers: the others would say the same */
+	expect_nobody(&w);
+	tiers_more(&w.t);
+	for (int i = 0; i < 5; i++) { /* not even when peers are short */
+		int64_t wake = expect_nobody(&w);
+
+		assert_int_not_equal(wake, INT64_MAX);
+		w.now += S;
+	}
+	tiers_release(&w.t);
+}
+
+static void test_kin__the_next_name_when_one_fails(void **state)
+{
+	struct world w;
+	struct tier_entry *e;
+
+	open_kin(&w);
+	flunk(&w, expect(&w, "http://k.bt.x:1/announce"));
+	flunk(&w, expect(&w, "udp://k.bt.x:1"));
+	e = expect(&w, "http://k--r1.bt.x:1/announce");
+	answer(&w, e, 5);
+	expect_nobody(&w);
+	w.now = e->next_ms; /* the better name is tried again before it */
+	expect(&w, "http://k.bt.x:1/announce");
+	tiers_release(&w.t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -599,6 +659,8 @@ int main(void)
 		cmocka_unit_test(test_add__known_and_bad_urls_are_left_out),
 		cmocka_unit_test(test_add__capped),
 		cmocka_unit_test(test_add__new_ones_are_asked_soon),
+		cmocka_unit_test(test_kin__one_of_them_at_a_time),
+		cmocka_unit_test(test_kin__the_next_name_when_one_fails),
 		cmocka_unit_test(test_ladder__random_walk),
 	};
 
