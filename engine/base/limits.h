@@ -78,6 +78,11 @@
 #define LIMIT_SWARMS_BYTES	  (1ull << 30) /* peers and torrents, default */
 #define LIMIT_SWARMS		  10000000    /* torrents, default */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
+#define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */
+#define LIMIT_LIVESYNC_RECORDS	  52	      /* in one: 28 bytes each */
+#define LIMIT_LIVESYNC_SOURCES	  64	      /* subnets that are believed */
+#define LIMIT_LIVESYNC_PER_S	  1000	      /* datagrams of such a subnet; busy
+					       * opentrackers send below 500 */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
