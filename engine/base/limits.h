@@ -77,6 +77,12 @@
 /* --- the tracker's server (anchors: aquatic, opentracker, torrust) --- */
 #define LIMIT_SWARMS_BYTES	  (1ull << 30) /* peers and torrents, default */
 #define LIMIT_SWARMS		  10000000    /* torrents, default */
+#define LIMIT_SWARM_SHARE	  2	      /* one torrent: max bytes / this */
+#define LIMIT_SWARM_GONE_PART	  4	      /* kept for each one who left: so */
+#define LIMIT_SWARM_GONE	  4	      /* many who are here, and some more */
+#define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
+					       * peers keeps its counter */
+#define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 #define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */
 #define LIMIT_LIVESYNC_RECORDS	  52	      /* in one: 28 bytes each */
