@@ -89,6 +89,8 @@
 #define LIMIT_LIVESYNC_SOURCES	  64	      /* subnets that are believed */
 #define LIMIT_LIVESYNC_PER_S	  1000	      /* datagrams of such a subnet; busy
 					       * opentrackers send below 500 */
+#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
+#define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */
