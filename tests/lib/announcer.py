@@ -3,18 +3,18 @@
 
     announcer.py OUT RATE SWARMS TRACKER[,TRACKER...] SOURCE...
 
-TRACKER and SOURCE are IP:PORT and IP; OUT gets the record. The N-th announce
-(from 0) is of swarm N % SWARMS (whose infohash is sha1("swarm I")), from source
-N % (number of sources), and lists port 1024 + N // SWARMS, so that no endpoint
-comes twice in a swarm. All go to the first tracker; when it is silent for a
-second, to the next one, with those that were not acknowledged.
+TRACKER and SOURCE are IP:PORT and IP, SWARMS a file with an infohash in hex a
+line; OUT gets the record. With S swarms, the N-th announce (from 0) is of swarm
+N % S, from source N % (number of sources), and lists port 1024 + N // S, so that
+no endpoint comes twice in a swarm. All go to the first tracker; when it is
+silent for a second, to the next one, with those that were not acknowledged.
 
 The record: a line "SENT ACKED TRACKER" for each announce, monotonic seconds of
 the first sending and of the acknowledgement ("-" without one), and the number
 of the tracker that acknowledged. Prints "going" once all sources have their
 connection ids, a line for each change of tracker, and the sum at the end.
 """
-import hashlib
+import itertools
 import select
 import socket
 import struct
@@ -29,8 +29,7 @@ SILENCE_S = 1.0
 class Announcer:
     def __init__(self, out, rate, swarms, trackers, sources):
         self.out, self.rate = out, rate
-        self.swarms = [hashlib.sha1(b"swarm %d" % i).digest()
-                       for i in range(swarms)]
+        self.swarms = swarms
         self.trackers = [(t.rsplit(":", 1)[0], int(t.rsplit(":", 1)[1]))
                          for t in trackers]
         self.current = 0
@@ -78,6 +77,12 @@ class Announcer:
             cid, n, self.swarms[n % len(self.swarms)],
             1024 + n // len(self.swarms), numwant=0))
 
+    def again(self, now):
+        """Those that went unanswered, not all at once."""
+        due = (n for n, t in self.pending.items() if now - t > 2)
+        for n in list(itertools.islice(due, 40)):
+            self.announce(n)
+
     def receive(self, timeout):
         """Takes what came. True: the input has ended."""
         for fd, _ in self.poll.poll(timeout):
@@ -114,8 +119,8 @@ class Announcer:
         if not self.ids.get((self.current, 0)):
             self.connect()
         self.heard = time.monotonic()
-        for n in list(self.pending):
-            self.announce(n)
+        for n in self.pending:
+            self.pending[n] = 0  # all are due
 
     def run(self):
         if not self.connect():
@@ -141,8 +146,7 @@ class Announcer:
                 for n in range(len(self.socks)):
                     self.send(n, struct.pack(">QII", MAGIC, 0,
                                              0xffff0000 + n))
-            for n in [n for n, t in self.pending.items() if now - t > 2][:200]:
-                self.announce(n)
+            self.again(now)
         self.poll.unregister(0)
         self.finish()
 
@@ -160,7 +164,9 @@ class Announcer:
 
 def main():
     out, rate, swarms, trackers, *sources = sys.argv[1:]
-    Announcer(out, int(rate), int(swarms), trackers.split(","), sources).run()
+    with open(swarms, encoding="utf-8") as f:
+        hashes = [bytes.fromhex(line) for line in f]
+    Announcer(out, int(rate), hashes, trackers.split(","), sources).run()
 
 
 if __name__ == "__main__":

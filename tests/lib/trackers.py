@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from harness import LIB, Failed, Skip, check, until
+from harness import LIB, Failed, Skip, check, same, until
 from trackerclient import (Udp, distance, dns, http_announce, http_get, key_id,
                            krpc)
 from trackernet import SOURCES, Net, with_resolver
@@ -181,55 +181,76 @@ def swarm_hash(i):
 
 
 class Flood:
-    """tests/lib/announcer.py at work."""
+    """tests/lib/announcer.py at work: RATE announces a second, of SWARMS (a
+    list of infohashes), to the first of TRACKERS that answers."""
 
     def __init__(self, box, rate, swarms, trackers, sources=None):
         self.swarms = swarms
         self.sources = sources or SOURCES[:200]
-        self.trackers = trackers
         self.out = box.path(f"announces-{box.count}")
         self.p = box.spawn(
             [sys.executable, os.path.join(LIB, "announcer.py"), self.out, rate,
-             swarms, ",".join(f"{t.ip}:{PORT}" for t in trackers),
-             *self.sources], "announcer", stdin=subprocess.PIPE)
+             box.write(f"swarms-{box.count}",
+                       "".join(h.hex() + "\n" for h in swarms)),
+             ",".join(f"{t.ip}:{PORT}" for t in trackers), *self.sources],
+            "announcer", stdin=subprocess.PIPE)
         until(lambda: "going" in self.p.log() or not self.p.alive(), 15,
               "the announcer has its connection ids")
         check(self.p.alive(), "the announcer ended: " + self.p.log()[-400:])
 
     def end(self):
-        """Returns what was announced: a list of (swarm, endpoint, sent, acked,
-        tracker); acked is None for what nobody acknowledged."""
+        """Returns what was announced: a list of (infohash, endpoint, sent,
+        acked, tracker); acked is None for what nobody acknowledged."""
         self.p.p.stdin.close()
-        check(self.p.wait(15, "the end of its input") == 0, "the announcer "
-              "failed: " + self.p.log()[-400:])
-        out = []
+        self.p.p.stdin = None
+        same(self.p.wait(15, "the end of its input"), 0, "the announcer's exit "
+             f"status ({self.p.log()[-400:]})")
+        out, n_swarms, n_sources = [], len(self.swarms), len(self.sources)
         with open(self.out, encoding="utf-8") as f:
             for n, line in enumerate(f):
                 sent, acked, by = line.split()
-                out.append((n % self.swarms,
-                            f"{self.sources[n % len(self.sources)]}:"
-                            f"{1024 + n // self.swarms}", float(sent),
+                out.append((self.swarms[n % n_swarms],
+                            f"{self.sources[n % n_sources]}:"
+                            f"{1024 + n // n_swarms}", float(sent),
                             None if acked == "-" else float(acked), int(by)))
         return out
 
 
-def missing_of(trackers, announced):
-    """Those of ANNOUNCED (pairs of swarm and endpoint) that none of TRACKERS
-    lists."""
-    want = {}
-    for swarm, peer in announced:
-        want.setdefault(swarm, set()).add(peer)
-    udp = [Udp(t.ip, PORT, SOURCES[-1]) for t in trackers]
-    missing = []
-    for swarm, peers in want.items():
-        for u in udp:
-            if not peers:
-                break
-            check(len(peers) < 200, "swarms are too large to be read at once")
-            peers -= u.announce(swarm_hash(swarm), 1, numwant=200)[2]
-            u.announce(swarm_hash(swarm), 1, event="stopped")
-        missing += [(swarm, p) for p in peers]
-    for u in udp:
-        u.close()
-    return missing
+class Asker:
+    """Asks one tracker for whole swarms, as many clients in turn, so that no
+    limit of one client's requests is met. It becomes a peer itself: port 1."""
 
+    def __init__(self, tracker):
+        self.clients = [Udp(tracker.ip, PORT, s) for s in SOURCES[200:]]
+        self.turn = 0
+
+    def peers(self, infohash):
+        for _ in range(20):
+            self.turn += 1
+            try:
+                got = self.clients[self.turn % len(self.clients)].announce(
+                    infohash, 1, numwant=200)[2]
+                check(len(got) < 195, "swarms are too large to be read at once")
+                return {p for p in got if not p.endswith(":1")}
+            except Failed as e:
+                refused = e
+                time.sleep(0.1)
+        raise refused
+
+    def close(self):
+        for c in self.clients:
+            c.close()
+
+
+def missing_of(announced, askers_of):
+    """Those of ANNOUNCED (pairs of infohash and endpoint) that are listed by
+    none of ASKERS_OF(infohash)."""
+    want, missing = {}, []
+    for infohash, peer in announced:
+        want.setdefault(infohash, set()).add(peer)
+    for infohash, peers in want.items():
+        for asker in askers_of(infohash):
+            if peers:
+                peers -= asker.peers(infohash)
+        missing += [(infohash.hex(), p) for p in peers]
+    return missing
