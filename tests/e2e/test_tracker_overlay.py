@@ -182,7 +182,7 @@ class Transmission:
     def found(self, since=0):
         try:
             torrents = self.rpc("torrent-get", fields=["trackerStats"])
-        except OSError:
+        except (OSError, ValueError):  # it has just started
             return []
         return [s["lastAnnouncePeerCount"] for t in torrents["torrents"]
                 for s in t["trackerStats"] if s["lastAnnounceSucceeded"]
@@ -193,6 +193,9 @@ class Transmission:
         time.sleep(1.1)  # its times are whole seconds
         # Told to announce, it would wait for the tracker's min interval.
         self.rpc("torrent-stop")
+        until(lambda: not self.rpc("torrent-get", fields=["status"])
+              ["torrents"][0]["status"], 10, "transmission has stopped it")
+        time.sleep(1)
         self.rpc("torrent-start")
 
     def found_again(self):
