@@ -143,6 +143,14 @@
 #define LIMIT_DNS_PER_S		  10	      /* equal names of a /24 or /56 */
 #define LIMIT_DNS_BURST		  10
 #define LIMIT_DNS_ANSWER_BYTES	  512	      /* over UDP, RFC 1035 */
+#define LIMIT_TELLINGS		  65536	      /* announces to be told on */
+#define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */
+#define LIMIT_LIVESYNC_RECORDS	  52	      /* in one: 28 bytes each */
+#define LIMIT_LIVESYNC_SOURCES	  64	      /* subnets that are believed */
+#define LIMIT_LIVESYNC_PER_S	  1000	      /* datagrams of such a subnet; busy
+					       * opentrackers send below 500 */
+#define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
+#define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
 /* --- Kademlia core (sources: libtorrent's and jech's constants) --- */
 #define LIMIT_KAD_K		  20	      /* an overlay's k at most */

@@ -13,7 +13,8 @@
     lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
 
 LT_LISTEN names another address than the tests' first one; LT_DHT a DHT node to
-begin with, without it there is no DHT.
+begin with, without it there is no DHT; LT_TRACKERS: they are asked every so many
+seconds.
 """
 import hashlib
 import os
@@ -187,13 +188,18 @@ def main(verb, *args):
         host, port = peers[0].rsplit(":", 1)
         h.connect_peer((host, int(port)))
         deadline(s, h)
-    asked = 0
+    asked, began = 0, time.monotonic()
     while verb == "seed" or not h.status().is_seeding:
         turn(s, h, peers)
         # By itself it asks the DHT once, perhaps before it knows a node, and
         # then 15 minutes later.
         if os.environ.get("LT_DHT") and time.monotonic() - asked > 5:
             h.force_dht_announce()
+            asked = time.monotonic()
+        every = float(os.environ.get("LT_TRACKERS", "inf"))
+        if time.monotonic() - max(asked, began) > every:
+            h.force_reannounce(0, -1,
+                               lt.reannounce_flags_t.ignore_min_interval)
             asked = time.monotonic()
     h.flush_cache()
     while not any(isinstance(a, lt.cache_flushed_alert)
