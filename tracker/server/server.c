@@ -360,14 +360,17 @@ static int start_packets(struct server *s, char why[SERVER_WHY_SIZE])
 		.arg = s->plugs.arg,
 	};
 	char text[ADDR_STR_MAX];
+	struct addr a;
 	int r;
 
 	if (o->is_udp_off)
 		return 0;
 	with_port(&s->binds, o->udp_port, s->udp_binds);
 	r = packets_start(s->loop, &po, &s->packets, why, SERVER_WHY_SIZE);
-	for (unsigned i = 0; !r && i < s->binds.num; i++)
-		log_info("listening udp=%s", addr_str(&s->udp_binds[i], text));
+	for (unsigned i = 0; !r && i < s->binds.num; i++) {
+		packets_address(s->packets, i, &a);
+		log_info("listening udp=%s", addr_str(&a, text));
+	}
 	return r;
 }
 
@@ -377,6 +380,8 @@ static void on_tick(struct timer *timer)
 
 	timer_set_ms(timer, TICK_MS);
 	swarms_tick(s->swarms, clock_now_ms());
+	if (s->options->is_access_logged)
+		(void)fflush(stdout); /* nobody can do anything about it */
 }
 
 int server_start(struct server *s, const struct server_plugs *plugs,
