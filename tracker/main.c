@@ -13,9 +13,10 @@
 #include <unistd.h>
 
 #include "engine/base/log.h"
+#include "tracker/cluster.h"
 #include "tracker/notify.h"
 #include "tracker/privileges.h"
-#include "tracker/server/server.h"
+#include "tracker/realm.h"
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
@@ -25,20 +26,35 @@ struct program {
 	struct tracker_options options;
 	struct loop *loop;
 	struct server *server;
+	struct cluster *cluster; /* NULL: alone */
+	bool is_ending;
 	struct event on_term, on_int, on_hup, on_usr1;
 };
 
 /* ---- signals ---- */
 
+static void on_left(void *arg)
+{
+	loop_stop(((struct program *)arg)->loop);
+}
+
 static void on_end(evutil_socket_t number, short what, void *arg)
 {
 	struct program *p = arg;
 
+	if (p->is_ending) /* a second one: at once */
+		loop_stop(p->loop);
+	if (p->is_ending)
+		return;
+	p->is_ending = true;
 	log_info("signal %d, stopping", (int)number);
 	alarm(HARD_STOP_S);
 	notify_manager("STOPPING=1");
 	server_leave(p->server);
-	loop_stop(p->loop);
+	if (p->cluster)
+		cluster_leave(p->cluster, on_left, p);
+	else
+		loop_stop(p->loop);
 }
 
 static void on_reload(evutil_socket_t number, short what, void *arg)
@@ -94,27 +110,21 @@ static void raise_file_limit(void)
 		log_debug("the limit of open files stays as it is");
 }
 
-/* Better said than silently not done. */
-static int check_overlay(const struct tracker_options *o,
-			 char why[SERVER_WHY_SIZE])
-{
-	if (!o->domain && !o->livesync)
-		return 0;
-	snprintf(why, SERVER_WHY_SIZE,
-		 "--domain, --livesync: this weir-tracker was built without "
-		 "them");
-	return -ENOTSUP;
-}
-
 static int start(struct program *p, char why[SERVER_WHY_SIZE])
 {
-	const struct server_plugs plugs = { 0 };
-	int r = check_overlay(&p->options, why);
+	struct server_plugs plugs = { 0 };
+	int r = server_new(p->loop, &p->options, &p->server, why);
 
-	if (!r)
-		r = server_new(p->loop, &p->options, &p->server, why);
+	if (!r && cluster_is_wanted(&p->options)) {
+		r = cluster_new(p->loop, &p->options, p->server, &p->cluster,
+				why);
+		if (!r)
+			cluster_plug(p->cluster, &plugs);
+	}
 	if (!r)
 		r = server_start(p->server, &plugs, why);
+	if (!r && p->cluster)
+		r = cluster_start(p->cluster, why);
 	if (!r && p->options.user) {
 		r = privileges_drop(p->options.user, why, SERVER_WHY_SIZE);
 		if (!r)
@@ -144,6 +154,7 @@ static int run(struct program *p)
 		log_error("%s", why);
 	}
 	server_free(p->server);
+	cluster_free(p->cluster);
 	leave_signals(p);
 	loop_free(p->loop);
 	return r ? EXIT_FAILED : 0;
@@ -176,5 +187,9 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	log_set_level(level_of(p.options.verbosity));
+	if (p.options.new_realm_key)
+		return realm_new(p.options.new_realm_key) ? EXIT_FAILED : 0;
+	if (p.options.certify)
+		return realm_certify(&p.options) ? EXIT_FAILED : 0;
 	return run(&p);
 }

@@ -98,12 +98,20 @@ static const struct spec SPECS[] = {
 	  "name of the overlay, as bt.example.org" },
 	{ TEXTS, "join", AT(joins), 0, 0, "HOST:PORT",
 	  "a tracker that is in it, repeatable" },
+	{ ADDRS, "external", AT(externals), 0, 0, "ADDR",
+	  "how others see this machine, if not as it does" },
 	{ TEXT, "realm-key", AT(realm_key), 0, 0, "FILE",
-	  "key of a closed overlay" },
+	  "key or certificate of a closed overlay" },
+	{ TEXT, "new-realm-key", AT(new_realm_key), 0, 0, "FILE",
+	  "only write such a key there" },
+	{ TEXT, "certify", AT(certify), 0, 0, "KEY",
+	  "only print the certificate of a tracker" },
 	{ TEXT, "dns", AT(dns), 0, 0, "ADDR:PORT",
 	  "answer DNS questions for the domain" },
 	{ TEXT, "livesync", AT(livesync), 0, 0, "ADDR",
 	  "tell opentrackers of a cluster, and hear them" },
+	{ SUBNETS, "livesync-from", AT(livesync_from), 0, 0, "SUBNET",
+	  "who of them is believed (the /24 of ADDR)" },
 
 	{ HEADING, "The log" },
 	{ FLAG, "access-log", AT(is_access_logged), 0, 0, "",
@@ -354,6 +362,11 @@ static int check_together(const struct tracker_options *o,
 	if (!o->domain && (o->joins.num || o->realm_key || o->dns))
 		return say(why, "--join, --realm-key, --dns: need --domain "
 				"NAME");
+	if (o->livesync_from.num && !o->livesync)
+		return say(why, "--livesync-from: needs --livesync ADDR");
+	if (o->certify && (!o->domain || !o->realm_key))
+		return say(why, "--certify: needs --domain NAME and --realm-key "
+				"FILE");
 	if (o->domain && o->is_udp_off)
 		return say(why, "--domain: an overlay needs UDP");
 	return 0;

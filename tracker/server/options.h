@@ -47,6 +47,9 @@ struct tracker_options {
 
 	const char *domain, *realm_key, *dns, *livesync;
 	struct option_texts joins;
+	struct option_addrs externals;       /* how others see us */
+	struct option_subnets livesync_from; /* none: the interface's /24 */
+	const char *new_realm_key, *certify; /* instead of running */
 
 	bool is_access_logged;
 	unsigned verbosity; /* how often -v was given */

@@ -32,6 +32,7 @@ int server_new(struct loop *loop, const struct tracker_options *options,
 /* What the state file had; empty: nothing. */
 const struct statefile_blobs *server_blobs(const struct server *s);
 struct swarms *server_swarms(struct server *s);
+const struct access_list *server_access(const struct server *s);
 
 /* Opens ports and begins to answer and to save. PLUGS is copied. */
 int server_start(struct server *s, const struct server_plugs *plugs,
