@@ -306,25 +306,23 @@ static void on_describe(struct timer *timer)
 	timer_set_ms(timer, DESCRIBE_MS);
 }
 
-static void add_text(struct cluster *c, const struct buf *text, struct buf *out)
-{
-	pthread_mutex_lock(&c->lock);
-	buf_add(out, text->ptr, text->len);
-	pthread_mutex_unlock(&c->lock);
-}
-
 static void describe_json(void *arg, struct buf *out)
 {
 	struct cluster *c = arg;
 
-	add_text(c, &c->json, out);
+	pthread_mutex_lock(&c->lock);
+	if (c->json.len) /* without the comma before the first */
+		buf_add(out, c->json.ptr + 1, c->json.len - 1);
+	pthread_mutex_unlock(&c->lock);
 }
 
 static void describe_metrics(void *arg, struct buf *out)
 {
 	struct cluster *c = arg;
 
-	add_text(c, &c->metrics, out);
+	pthread_mutex_lock(&c->lock);
+	buf_add(out, c->metrics.ptr, c->metrics.len);
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* ---- set-up ---- */
