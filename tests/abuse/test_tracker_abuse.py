@@ -92,7 +92,7 @@ class Ear:
         self.s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
                                socket.htons(0x0800))
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * MIB)
-        self.s.bind((tracker.host.link, 0x0800))
+        self.s.bind(("br0", 0x0800))  # not the link: bridges go before us
         self.s.setblocking(False)
         self.source = socket.inet_aton(tracker.ip)
         self.bytes = self.packets = 0
@@ -138,6 +138,7 @@ def forged(box):
     print(f"# {count} forged datagrams in {time.monotonic() - began:.1f} s, "
           f"{forger.bytes} bytes; {ear.packets} answers, {ear.bytes} bytes",
           flush=True)
+    check(ear.packets > 0, "not even connects were answered")
     check(ear.bytes <= forger.bytes, "it can be used to send more than it gets")
     stats = t.stats()
     same(stats["swarms"]["torrents"], t.before["swarms"]["torrents"],
@@ -163,26 +164,23 @@ def replay(box):
     t = start(box)
     a, b = with_udp(t, SOURCES[0]), with_udp(t, SOURCES[1])
     cid = a.connect()
-    check(a.announce(GOOD, 2000), "the owner of the id is refused")
+    own = swarm_hash(3)
+    check(a.announce(own, 2000), "the owner of the id is refused")
     check(is_refused(b, cid, swarm_hash(1)), "another address may use it")
-    near = with_udp(t, SOURCES[0][:-1] + "1")
-    check(near.cid is None and a.connect() >> 56 not in b"dK",
-          "ids that look like the overlay's")
+    check(cid >> 56 not in b"dK", "ids that look like the overlay's")
     wrong = [cid ^ 1 << bit for bit in range(64)]
+    u = with_udp(t, SOURCES[0])
     for w in wrong[::8] + [0, 2 ** 64 - 1, MAGIC]:
-        u = with_udp(t, SOURCES[2])
-        u.cid = w
-        packet = announce_packet(w, 1, swarm_hash(2), 9999)
-        u.s.send(packet)
+        u.s.send(announce_packet(w, 1, swarm_hash(2), 9999))
     time.sleep(0.3)
-    same(t.stats()["swarms"]["torrents"], t.before["swarms"]["torrents"],
-         "torrents")
+    same(t.stats()["swarms"]["torrents"],
+         t.before["swarms"]["torrents"] + 1, "torrents: theirs and its")
     print(f"# {counted(t, 'udp', 'bad_connection_id')} wrong ids", flush=True)
     if LONG:
         time.sleep(115)
-        check(not is_refused(a, cid, GOOD), "refused before two minutes")
+        check(not is_refused(a, cid, own), "refused before two minutes")
         time.sleep(250 - 115)
-        check(is_refused(a, cid, GOOD), "good after more than four minutes")
+        check(is_refused(a, cid, own), "good after more than four minutes")
     still_right(t, "replayed ids")
 
 
@@ -224,14 +222,12 @@ def flood(box):
     check(limited > count / 2, "the limit was not met")
     check(answers <= rate * (took + 1 + 10), f"{answers} were accepted")
     check(max(waits) < 1 * SLOW, "others had to wait")
-    # Over HTTP it is the same bucket.
-    same(http_get(t.ip, PORT, announce_path(GOOD, 5, left=1), SOURCES[0])[0],
+    # Over HTTP it is the same bucket: a refusal in words, or silence.
+    same(http_get(t.ip, PORT, announce_path(swarm_hash(1), 5), SOURCES[0])[0],
          200, "status for who is over his rate")
     time.sleep(BEHIND_RATE_S)
-    check(not is_refused(u, u.connect(), GOOD) if not u.s.setblocking(True)
-          else False, "refused for good")
-    http_announce(t.ip, PORT, GOOD, 1024, SOURCES[0], event="stopped")
-    with_udp(t, SOURCES[0]).announce(GOOD, 9999, event="stopped")
+    u.s.setblocking(True)
+    check(not is_refused(u, u.connect(), swarm_hash(1)), "refused for good")
     still_right(t, "flood of announces")
 
 

@@ -85,8 +85,12 @@ class Net:
 
     def __init__(self, box):
         self.box = box
-        for name in ("br0", "br1"):
-            ip("link", "add", name, "type", "bridge", "mcast_snooping", "0")
+        for name, mac in (("br0", "02:00:00:00:00:01"),
+                          ("br1", "02:00:00:00:00:02")):
+            # A bridge without an address of its own takes one of its ports',
+            # and another one when that port moves.
+            ip("link", "add", name, "address", mac, "type", "bridge",
+               "mcast_snooping", "0")
             box.at_end(subprocess.run, ["ip", "link", "del", name])
             ip("link", "set", name, "up")
         _batch([f"addr add {s}/15 dev br0" for s in SOURCES]

@@ -123,13 +123,15 @@ class Tracker:
         return r and r.get(b"id")
 
     def owners(self, key):
-        """IPs of whom it takes for the owners of the 20 bytes KEY."""
+        """IPs of whom it takes for the owners of the 20 bytes KEY. It names
+        itself 0.0.0.0, as who asks knows where it is."""
         r = krpc(self.ip, PORT, DOMAIN, "kt_own", target=key)
         own = (r or {}).get(b"own", b"")
         if isinstance(own, list):
             own = b"".join(own)
-        return [".".join(map(str, own[i + 20:i + 24]))
-                for i in range(0, len(own) // 26 * 26, 26)]
+        found = [".".join(map(str, own[i + 20:i + 24]))
+                 for i in range(0, len(own) // 26 * 26, 26)]
+        return [self.ip if a == "0.0.0.0" else a for a in found]
 
 
 class Overlay:
