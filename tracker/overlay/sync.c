@@ -269,7 +269,7 @@ bool sync_is_idle(const struct sync *s)
 		const struct sync_peer *p = s->peers[i];
 
 		if (p && (p->round.step || sync_has_to_send(s, p) ||
-			  (s->is_leaving && !p->has_compared)))
+			  (s->is_leaving && p->has_common && !p->has_compared)))
 			return false;
 	}
 	return true;

@@ -323,8 +323,10 @@ static void tell_one(struct sync *s, const struct telling *t)
 		if (owners[i].is_self)
 			continue;
 		p = sync_peer_get(s, &owners[i].id, &owners[i].addr);
-		if (p)
-			(void)sync_queue_record(s, p, &t->record, !is_self);
+		if (!p)
+			continue;
+		p->has_common |= is_self;
+		(void)sync_queue_record(s, p, &t->record, !is_self);
 	}
 	if (!is_self && n) {
 		s->stats.forwarded++;

@@ -254,12 +254,14 @@ void sync_digest_tick(struct sync *s, struct sync_peer *p)
 		p->compare_ms = now + AGAIN_MS;
 	if (p->compare_ms > now)
 		return;
-	if (sync_leads(s, &p->id)) {
+	/* Who only forwards to us, or we to them, is not compared with. */
+	if (p->has_common && sync_leads(s, &p->id)) {
 		sync_digest_begin(s, p);
-	} else {
-		if (p->is_dirty)
-			(void)sync_queue_frame(s, p, SYNC_F_NUDGE, NULL, 0);
-		p->is_dirty = false;
-		p->compare_ms = INT64_MAX;
+		return;
 	}
+	if (p->has_common && p->is_dirty)
+		(void)sync_queue_frame(s, p, SYNC_F_NUDGE, NULL, 0);
+	p->is_dirty = false;
+	p->compare_ms =
+		sync_leads(s, &p->id) ? now + SYNC_COMPARE_MS : INT64_MAX;
 }

@@ -95,7 +95,8 @@ struct sync_peer {
 	uint32_t number; /* slot and generation: names it after its end */
 	struct sync_session session, unproven; /* the second: we accepted */
 	uint64_t last_session;                 /* the one before, ignored */
-	uint8_t accept[SYNC_PACKET_BYTES];     /* said to unproven */
+	int64_t accepted_ms;
+	uint8_t accept[SYNC_PACKET_BYTES]; /* said to unproven */
 	size_t accept_len;
 	uint8_t accept_tag[SYNC_TAG_BYTES];
 	struct sync_hello_state hello;
@@ -117,6 +118,7 @@ struct sync_peer {
 	int64_t compare_ms;  /* next comparison that we begin */
 	bool is_dirty;       /* something was dropped: compare soon */
 	bool has_compared;
+	bool has_common; /* swarms that both own, as far as we know */
 	struct ratelimit records_in, forwards_in, visits;
 	struct { /* the last question of may_write */
 		struct infohash infohash;

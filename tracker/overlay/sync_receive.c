@@ -177,6 +177,7 @@ static void on_frame(struct sync *s, struct sync_peer *p,
 		break;
 	case SYNC_F_NUDGE:
 		p->is_dirty = true;
+		p->has_common = true;
 		break;
 	case SYNC_F_BEGIN:
 		sync_on_begin(s, p, f->body);

@@ -132,8 +132,12 @@ static void survey(void *arg, const struct swarm_view *v)
 
 	s->walk.cost += SWARM_COST;
 	for (unsigned i = 0; i < n; i++) {
+		struct sync_peer *p = NULL;
+
 		if (!owners[i].is_self)
-			(void)sync_peer_get(s, &owners[i].id, &owners[i].addr);
+			p = sync_peer_get(s, &owners[i].id, &owners[i].addr);
+		if (p)
+			p->has_common |= is_self;
 	}
 	if (!is_self && s->walk.is_offering)
 		offer(s, v, owners, n);
@@ -169,6 +173,7 @@ static void sum_group(void *arg, const struct swarm_view *v)
 	if (!sum.is_here) /* nobody tells of torrents without peers */
 		return;
 	x->p->shared_ms = sync_now(x->s);
+	x->p->has_common = true;
 	r->sums[sync_group_of(r->nonce, v->infohash, r->log2)] +=
 		sum.sum + (uint32_t)mix(r->nonce + sum.completed);
 }
@@ -265,6 +270,7 @@ static void choose(struct sync *s)
 			continue;
 		if (p->round.step == ROUND_SUMMING) {
 			begin(s, WALK_SUMS, p->number);
+			p->has_common = false; /* until one is seen */
 			return;
 		}
 		if (p->round.step == ROUND_LISTING) {
