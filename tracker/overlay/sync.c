@@ -203,7 +203,8 @@ static int64_t peer_next_ms(struct sync *s, struct sync_peer *p)
 		least(&next, p->compare_ms);
 	if (!sync_session_has_room(&p->session))
 		return next;
-	if (p->control.len || !list_is_empty(&p->again))
+	if (p->control.len || !list_is_empty(&p->again) ||
+	    sync_is_news_due(s, p))
 		least(&next, now);
 	least(&next,
 	      s->is_leaving && p->flush_ms != INT64_MAX ? now : p->flush_ms);

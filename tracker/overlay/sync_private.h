@@ -286,6 +286,7 @@ bool sync_queue_frame(struct sync *s, struct sync_peer *p,
 		      enum sync_frame_kind kind, const void *body, size_t len);
 /* Sends what may go now. */
 void sync_pump(struct sync *s, struct sync_peer *p);
+bool sync_is_news_due(struct sync *s, const struct sync_peer *p);
 bool sync_has_to_send(const struct sync *s, const struct sync_peer *p);
 /* One more swarm in a list of them: a frame if need be. The same. */
 bool sync_queue_item(struct sync *s, struct sync_peer *p,
@@ -335,6 +336,9 @@ bool sync_sum_record(const struct sync *s, uint64_t base,
 		     uint64_t *sum);
 unsigned sync_group_of(uint64_t nonce, const struct infohash *ih,
 		       unsigned log2);
+/* Changes a record of ours as others are told of it, other than as news. False:
+ * it is not told. */
+bool sync_is_told(const struct sync *s, struct swarm_record *r);
 struct sync_summed {
 	bool is_here;
 	unsigned num; /* peers looked at */
@@ -353,6 +357,7 @@ void sync_job_add(struct sync *s, struct sync_peer *p,
 bool sync_job_fill(struct sync *s, struct sync_peer *p, struct sync_pack *k);
 void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		   bool is_offer);
+void sync_on_counts(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_given(struct sync *s, const struct sync_peer *p, struct span body);
 void sync_on_want(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_buckets(struct sync *s, struct sync_peer *p, struct span body);

@@ -197,6 +197,9 @@ static void on_frame(struct sync *s, struct sync_peer *p,
 	case SYNC_F_WANT:
 		sync_on_want(s, p, f->body);
 		break;
+	case SYNC_F_COUNTS:
+		sync_on_counts(s, p, f->body);
+		break;
 	case SYNC_F_GIVEN:
 		sync_on_given(s, p, f->body);
 		break;
