@@ -259,7 +259,7 @@ static void on_written(void *arg, struct kad_call *call, enum kad_event event,
 	if (event == KAD_SLOW) {
 		int64_t wait = kad_rpc_soft_ms(&w->kad->rpc);
 
-		if (call->sends < KAD_SENDS_MAX)
+		if (call->sends < KAD_SENDS_USUAL)
 			kad_ask_again(w->kad, op->dht->now_ms, call, &q, wait);
 		return;
 	}
@@ -436,7 +436,7 @@ static void on_pong(void *arg, struct kad_call *call, enum kad_event event,
 	void *user = op->arg;
 
 	if (event == KAD_SLOW) {
-		if (call->sends < KAD_SENDS_MAX)
+		if (call->sends < KAD_SENDS_USUAL)
 			kad_ask_again(kad, op->dht->now_ms, call, &q,
 				      kad_rpc_soft_ms(&kad->rpc));
 		return;

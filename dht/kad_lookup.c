@@ -282,15 +282,15 @@ static void on_slow(struct kad_lookup *l, struct entry *e)
 	struct kad *k = l->kad;
 	int64_t usual = kad_rpc_usual_ms(&k->rpc), wait;
 	struct kad_query q = query_of(l);
+	unsigned sends = l->spec.sends ? l->spec.sends : KAD_SENDS_USUAL;
 
 	if (k->now_ms - e->call->first_ms >= usual)
 		e->is_slow = true;
-	if (e->call->sends == KAD_SENDS_MAX) {
+	if (e->call->sends == sends) {
 		e->state = ENTRY_LEFT;
 	} else if (is_needed(l, e)) {
 		l->queries++;
-		wait = e->call->sends + 1 < KAD_SENDS_MAX ? usual / RETRY_PART
-							  : usual;
+		wait = e->call->sends + 1u < sends ? usual / RETRY_PART : usual;
 		kad_ask_again(k, k->now_ms, e->call, &q, wait);
 	} else {
 		kad_rpc_wait(&k->rpc, k->now_ms, e->call, usual / RETRY_PART,

@@ -45,6 +45,9 @@ struct kad_lookup_spec {
 	uint8_t method;  /* KAD_FIND or an overlay's own */
 	const void *ctx; /* borrowed until the end; for the codec */
 	unsigned alpha;  /* 0: 5 */
+	/* How often a silent one of the closest is asked, up to KAD_SENDS_MAX;
+	 * 0: KAD_SENDS_USUAL. */
+	unsigned sends;
 	/* Each answer as it comes. May be NULL. */
 	void (*on_answer)(void *arg, const struct kad_found *from,
 			  const struct kad_msg *msg);

@@ -1,9 +1,9 @@
 /* dht/kad_rpc.h: queries of ours that wait for an answer.
  *
  * A transaction id is four bytes: the overlay's tag, 22 bits that nobody can
- * guess, and which of up to four sendings it was, so that a round trip is known
- * exactly even where packets are lost. An answer counts only if it comes from
- * where the query went.
+ * guess, and which of up to eight sendings it was, so that a round trip is
+ * known exactly even where packets are lost. An answer counts only if it comes
+ * from where the query went.
  *
  *   ask --> [soft timeout: KAD_SLOW, the owner may send again] ... -->
  * KAD_ANSWER [hard timeout] --> KAD_TIMEOUT
@@ -17,8 +17,9 @@
 #include "dht/kad_id.h"
 #include "engine/base/limits.h"
 
-#define KAD_TID_BYTES 4
-#define KAD_SENDS_MAX 5
+#define KAD_TID_BYTES   4
+#define KAD_SENDS_USUAL 5 /* of one query, at most */
+#define KAD_SENDS_MAX   8 /* where an overlay wants more */
 
 enum kad_event {
 	KAD_ANSWER,

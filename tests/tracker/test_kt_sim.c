@@ -138,6 +138,21 @@ static void test_s1__the_dead_cost_no_more_than_2_s(void **state)
 	ktnet_free(n);
 }
 
+/* One of them is enough to announce: they hold equal copies. */
+static bool has_true_owner(const struct ktnet *n, const struct kad_id *key,
+			   const struct ktnet_outcome *o)
+{
+	unsigned want[KT_REPLICAS], num = ktnet_owners(n, key, want);
+
+	for (unsigned i = 0; i < num; i++) {
+		for (unsigned j = 0; j < o->found.num; j++) {
+			if (kad_id_eq(&o->owners[j].id, &n->nodes[want[i]].id))
+				return true;
+		}
+	}
+	return false;
+}
+
 static void test_s8__most_packets_are_lost(void **state)
 {
 	struct ktnet *n = old_net(8, 50, 600);
@@ -150,11 +165,11 @@ static void test_s8__most_packets_are_lost(void **state)
 		struct ktnet_outcome o;
 
 		ktnet_find(n, client, &key, &o);
-		num += o.found.num > 0 && !o.found.is_stale;
+		num += !o.found.is_stale && has_true_owner(n, &key, &o);
 		note(&f, &o, ktnet_is_right(n, &key, &o));
 	}
 	print_figures("S8 50 trackers, 60 % loss", &f);
-	print_message("S8 found an owner: %u/200\n", num);
+	print_message("S8 found a true owner: %u/200\n", num);
 	assert_true(num >= 190);
 	ktnet_free(n);
 }

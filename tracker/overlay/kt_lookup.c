@@ -8,6 +8,9 @@
  * who names a node says whether it is new to him, and if more than half of them
  * say so it comes last.
  *
+ * Owners are few, and one of them has to be found on bad lines as well: who is
+ * silent is asked more often than mainline would.
+ *
  * If the k closest are nearer to the key than chance would have them, somebody
  * has packed it: then more are told than would own it.
  *
@@ -386,6 +389,7 @@ static void begin(struct kt_search *s)
 	struct kad_lookup_spec spec = { .target = s->key,
 					.method = KAD_FIND,
 					.alpha = KT_K,
+					.sends = KAD_SENDS_MAX,
 					.on_answer = on_answer,
 					.arg = s };
 
