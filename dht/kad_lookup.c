@@ -110,18 +110,32 @@ static void remove_entry(struct kad_lookup *l, unsigned i)
 	take_out(l, i);
 }
 
+static bool is_rival_in_net(const struct kad_rules *rules,
+			    const struct entry *e, const struct kad_id *id,
+			    const struct addr *addr)
+{
+	const struct kad_contact *c = &e->found.contact;
+
+	if (!kad_addr_same_net(&c->addr, addr))
+		return false;
+	return !rules->is_apart || !id || !e->has_id ||
+	       addr_ip_eq(&c->addr, addr) ||
+	       !rules->is_apart(rules->arg, id, &c->id);
+}
+
 /* Somebody at the same address or in the same subnet, or of the same id. */
 static unsigned find_rival(struct kad_lookup *l, const struct kad_id *id,
 			   const struct addr *addr)
 {
-	bool is_exempt = kad_addr_is_exempt(&l->kad->o.rules, addr);
+	const struct kad_rules *rules = &l->kad->o.rules;
+	bool is_exempt = kad_addr_is_exempt(rules, addr);
 
 	for (unsigned i = 0; i < l->num; i++) {
 		struct entry *e = nth(l, i);
 		const struct kad_contact *c = &e->found.contact;
 
 		if (is_exempt ? addr_eq(&c->addr, addr)
-			      : kad_addr_same_net(&c->addr, addr))
+			      : is_rival_in_net(rules, e, id, addr))
 			return i;
 		if (id && e->has_id && kad_id_eq(&c->id, id))
 			return i;

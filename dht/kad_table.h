@@ -46,7 +46,11 @@ struct kad_rules {
 			    const struct addr *addr);
 	/* Liveness rule. NULL: kad_state_by_fails. */
 	enum kad_state (*state)(void *arg, const struct kad_node *node);
-	void *arg; /* borrowed; for both */
+	/* May two of one subnet be in a lookup, as their ids are apart? NULL:
+	 * never. An id rule that binds ids to subnets may allow it. */
+	bool (*is_apart)(void *arg, const struct kad_id *a,
+			 const struct kad_id *b);
+	void *arg; /* borrowed; for all of them */
 	/* The limits on addresses and subnets spare loopback, private and
 	 * link-local ones: for private swarms and tests. */
 	bool exempt_local;

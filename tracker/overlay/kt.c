@@ -58,6 +58,12 @@ static bool is_verified(void *arg, const struct kad_id *id,
 	return kt_id_fits_net(k->realm, id, addr);
 }
 
+/* A subnet has two places in the overlay. */
+static bool is_apart(void *arg, const struct kad_id *a, const struct kad_id *b)
+{
+	return memcmp(a->b, b->b, KT_PREFIX_BYTES) != 0;
+}
+
 static enum kad_state state_of(void *arg, const struct kad_node *n)
 {
 	if (!n->fails)
@@ -104,6 +110,7 @@ static void init_family(struct kt *k, unsigned i)
 		.rules = { .k = KT_K,
 			   .is_verified = is_verified,
 			   .state = state_of,
+			   .is_apart = is_apart,
 			   .arg = k,
 			   .exempt_local = k->o.allow_local,
 			   .stale_ms = STALE_MS,

@@ -12,10 +12,9 @@
 #include "engine/base/mem.h"
 #include "engine/base/sha.h"
 
-#define PREFIX_BYTES 4
-#define CERT_LABEL   "weirfs tracker certificate"
-#define PROOF_LABEL  "weirfs tracker proof"
-#define SIGNED_MAX   128
+#define CERT_LABEL  "weirfs tracker certificate"
+#define PROOF_LABEL "weirfs tracker proof"
+#define SIGNED_MAX  128
 
 /* --- keys --- */
 
@@ -68,7 +67,7 @@ bool kt_key_verify(const uint8_t pk[KT_PK_BYTES], const void *msg, size_t len,
 
 static void prefix_of(const uint8_t realm[KT_REALM_BYTES],
 		      const struct addr *at, uint8_t r,
-		      uint8_t out[PREFIX_BYTES])
+		      uint8_t out[KT_PREFIX_BYTES])
 {
 	size_t net = at->family == 4 ? 3 : 6;
 	uint8_t b[KT_REALM_BYTES + 6 + 1], hash[SHA256_LEN];
@@ -77,7 +76,7 @@ static void prefix_of(const uint8_t realm[KT_REALM_BYTES],
 	memcpy(b + KT_REALM_BYTES, at->ip, net);
 	b[KT_REALM_BYTES + net] = r;
 	sha256(b, KT_REALM_BYTES + net + 1, hash);
-	memcpy(out, hash, PREFIX_BYTES);
+	memcpy(out, hash, KT_PREFIX_BYTES);
 }
 
 void kt_id_make(const uint8_t realm[KT_REALM_BYTES],
@@ -92,11 +91,11 @@ void kt_id_make(const uint8_t realm[KT_REALM_BYTES],
 bool kt_id_fits_net(const uint8_t realm[KT_REALM_BYTES],
 		    const struct kad_id *id, const struct addr *at)
 {
-	uint8_t prefix[PREFIX_BYTES];
+	uint8_t prefix[KT_PREFIX_BYTES];
 
 	for (uint8_t r = 0; r < 2; r++) {
 		prefix_of(realm, at, r, prefix);
-		if (!memcmp(prefix, id->b, PREFIX_BYTES))
+		if (!memcmp(prefix, id->b, KT_PREFIX_BYTES))
 			return true;
 	}
 	return false;
@@ -107,8 +106,8 @@ bool kt_id_fits_key(const struct kad_id *id, const uint8_t pk[KT_PK_BYTES])
 	uint8_t hash[SHA1_LEN];
 
 	sha1(pk, KT_PK_BYTES, hash);
-	return !memcmp(hash + PREFIX_BYTES, id->b + PREFIX_BYTES,
-		       KAD_ID_BYTES - PREFIX_BYTES);
+	return !memcmp(hash + KT_PREFIX_BYTES, id->b + KT_PREFIX_BYTES,
+		       KAD_ID_BYTES - KT_PREFIX_BYTES);
 }
 
 /* --- proofs --- */

@@ -27,10 +27,11 @@
 #include "engine/base/buf.h"
 #include "tracker/overlay/names.h"
 
-#define KT_SEED_BYTES 32
-#define KT_PK_BYTES   32
-#define KT_SIG_BYTES  64
-#define KT_CERT_BYTES (8 + KT_SIG_BYTES)
+#define KT_PREFIX_BYTES 4 /* of an id: what the subnet says */
+#define KT_SEED_BYTES   32
+#define KT_PK_BYTES     32
+#define KT_SIG_BYTES    64
+#define KT_CERT_BYTES   (8 + KT_SIG_BYTES)
 
 struct kt_key {
 	uint8_t seed[KT_SEED_BYTES], pk[KT_PK_BYTES];

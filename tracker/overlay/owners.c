@@ -50,7 +50,8 @@ bool kt_owner_of_self(const struct kt *k, struct kt_owner *out)
 static bool is_same_tracker(const struct kt_owner *a, const struct kt_owner *b)
 {
 	return a->addr.family != b->addr.family &&
-	       !memcmp(a->id.b + 4, b->id.b + 4, KAD_ID_BYTES - 4);
+	       !memcmp(a->id.b + KT_PREFIX_BYTES, b->id.b + KT_PREFIX_BYTES,
+		       KAD_ID_BYTES - KT_PREFIX_BYTES);
 }
 
 bool kt_owner_may_join(const struct kt *k, const struct kt_owner *set,
