@@ -457,7 +457,8 @@ static void learn_size(struct kad_lookup *l, struct kad_lookup_result *r)
 	}
 	if (n < k->o.rules.k || id <= 0)
 		return;
-	r->is_suspicious = d < plausible_distance(l);
+	r->plausible = plausible_distance(l);
+	r->is_suspicious = d < r->plausible;
 	/* Our own neighbourhood counts as any other; one that is packed on
 	 * purpose does not. */
 	if (r->is_suspicious)

@@ -37,7 +37,8 @@ struct kad_lookup_result {
 	unsigned num_nodes;
 	unsigned queries, answers, hops;
 	int64_t took_ms;
-	bool is_suspicious; /* they are implausibly close */
+	bool is_suspicious; /* they are implausibly close: nearer than this */
+	double plausible;   /* part of all ids; 0: no opinion */
 };
 
 struct kad_lookup_spec {

@@ -409,6 +409,81 @@ static void test_s6__what_subnets_buy(void **state)
 	ktnet_free(n);
 }
 
+static unsigned bits_shared(const uint8_t *realm, const struct addr *at,
+			    const struct kad_id *key, struct kad_id *id)
+{
+	uint8_t pk[KT_PK_BYTES] = { 0 };
+	unsigned best = 0;
+
+	/* Two of eight keys have either prefix, almost for sure. */
+	for (unsigned i = 0; i < 8; i++) {
+		struct kad_id try;
+		unsigned bits;
+
+		pk[0] = (uint8_t)i;
+		kt_id_make(realm, pk, at, &try);
+		bits = kad_id_prefix(&try, key);
+		if (!i || bits > best) {
+			best = bits;
+			*id = try;
+		}
+	}
+	return best;
+}
+
+static void test_packed__more_are_told(void **state)
+{
+	/* Goal: somebody with 60,000 subnets to choose from sits around a key
+	 * with twelve trackers, so that all owners are his. That is noticed,
+	 * and honest ones beyond are told as well. */
+	enum {
+		THEIRS = 12
+	};
+	struct ktnet *n = old_net(71, 200, 40);
+	struct kad_id key = ktnet_random_id(n);
+	struct addr own = ktnet_addr(900), at[THEIRS];
+	unsigned client, num = 0, honest = 0;
+	uint8_t realm[KT_REALM_BYTES];
+	struct ktnet_outcome o;
+
+	kt_realm(KTNET_DOMAIN, realm);
+	for (unsigned i = 0; i < 60000 && num < THEIRS; i++) {
+		struct addr a = ktnet_addr(100000 + i);
+		struct kad_id id;
+
+		if (bits_shared(realm, &a, &key, &id) >= 12)
+			at[num++] = a;
+	}
+	assert_int_equal(num, THEIRS);
+	for (unsigned i = 0; i < THEIRS; i++) {
+		unsigned who = ktnet_add(n, &at[i]);
+
+		/* With keys until the prefix is the nearer one. */
+		while (kad_id_prefix(&n->nodes[who].id, &key) < 12) {
+			ktnet_off(n, who);
+			n->nodes[who].seed[0]++;
+			ktnet_on(n, who);
+		}
+	}
+	client = ktnet_add_client(n, &own);
+	ktnet_seed(n);
+	/* Lookups teach it how large the overlay is. */
+	for (unsigned i = 0; i < 12; i++) {
+		struct kad_id other = ktnet_random_id(n);
+
+		ktnet_find(n, client, &other, &o);
+		assert_int_equal(o.found.num, 3);
+	}
+	ktnet_find(n, client, &key, &o);
+	for (unsigned i = 0; i < o.found.num; i++)
+		honest += o.owners[i].addr.ip[0] == 16;
+	print_message("packed key: %u told, %u of them honest\n", o.found.num,
+		      honest);
+	assert_true(o.found.num > KT_REPLICAS);
+	assert_true(honest >= 3);
+	ktnet_free(n);
+}
+
 static void test_certificates__expire(void **state)
 {
 	/* Goal: in a closed realm a certified tracker is found until its
@@ -623,6 +698,7 @@ int main(void)
 		cmocka_unit_test(test_liars__hide_nobody),
 		cmocka_unit_test(test_s6__one_subnet_owns_one_of_three),
 		cmocka_unit_test(test_s6__what_subnets_buy),
+		cmocka_unit_test(test_packed__more_are_told),
 		cmocka_unit_test(test_certificates__expire),
 		cmocka_unit_test(test_floods__meet_limits),
 		cmocka_unit_test(test_cookies__signatures_under_load),

@@ -7,7 +7,8 @@
  *
  * The challenge follows from a secret, the address and the transaction, so
  * nothing is kept for it; the proof names the endpoint that was asked, so that
- * it is worth nothing from anywhere else, and the transaction is good once.
+ * it is worth nothing from anywhere else, and the transaction is good once. Who
+ * was not heard of for long proves himself again: addresses change hands.
  *
  * Who is flooded with queries signs only for those who show a token of his;
  * that token is kept here and goes out with the next sending.
@@ -16,6 +17,7 @@
 
 #define PING_PAD 120 /* so that three times that holds all of an answer */
 #define FIND_PAD 235
+#define PROOF_MS (10 * 60 * 1000) /* of silence: then anew */
 
 static void make_challenge(const struct kt *k, const struct addr *at,
 			   const uint8_t *tid, uint8_t out[KT_CHALLENGE_BYTES])
@@ -53,6 +55,14 @@ static void keep_cookie(struct kt *k, const struct addr *at, struct span token)
 	memcpy(c->token, token.ptr, token.len);
 }
 
+/* NULL: whoever answers there has to prove himself. */
+static struct kt_member *find_proven(const struct kt *k, const struct addr *at)
+{
+	struct kt_member *m = kt_member_find(k, at);
+
+	return m && k->now_ms - m->heard_ms < PROOF_MS ? m : NULL;
+}
+
 /* --- out --- */
 
 size_t kt_codec_write(void *arg, const struct kad_query *q, uint8_t *out,
@@ -80,7 +90,7 @@ size_t kt_codec_write(void *arg, const struct kad_query *q, uint8_t *out,
 	if (q->method == KT_FIND && other->is_on &&
 	    kad_table_is_short(&other->kad.table))
 		m.want[0] = m.want[1] = true;
-	if (!kt_member_find(k, q->to)) {
+	if (!find_proven(k, q->to)) {
 		make_challenge(k, q->to, q->tid, challenge);
 		m.challenge = (struct span){ challenge, sizeof(challenge) };
 		m.endpoint.ptr = endpoint;
@@ -139,7 +149,7 @@ static bool may_answer(struct kt *k, const struct addr *from,
 		       const struct kt_msg *m)
 {
 	struct kt_family *f = &k->family[kt_index(from->family)];
-	struct kt_member *member = kt_member_find(k, from), fresh;
+	struct kt_member *member = find_proven(k, from), fresh;
 
 	if (!m->id.ptr)
 		return false;
@@ -157,7 +167,8 @@ static bool may_answer(struct kt *k, const struct addr *from,
 		return true;
 	}
 	/* Somebody else is there now: the next query asks for a proof. */
-	kt_member_forget(k, from);
+	if (member)
+		kt_member_forget(k, from);
 	if (!f->kad.o.rules.is_verified(k, &fresh.at.id, from)) {
 		k->stats.bad_id++;
 		return false;
@@ -165,6 +176,13 @@ static bool may_answer(struct kt *k, const struct addr *from,
 	if (!m->has_tr || !is_proven(k, from, &fresh.at.id, m, &fresh.expiry_s))
 		return false;
 	memcpy(fresh.pk, m->pk.ptr, KT_PK_BYTES);
+	member = kt_member_of(k, &fresh.at.id, from);
+	if (member) { /* once more: known for as long as before */
+		take_news(k, member, m);
+		member->expiry_s = fresh.expiry_s;
+		return true;
+	}
+	kt_member_forget(k, from);
 	return kt_member_add(k, &fresh) != NULL;
 }
 

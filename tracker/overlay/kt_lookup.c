@@ -12,11 +12,12 @@
  * silent is asked more often than mainline would.
  *
  * If the k closest are nearer to the key than chance would have them, somebody
- * has packed it: then more are told than would own it.
+ * has packed it: then those who come after are told as well.
  *
  * Answers are remembered: for FRESH_MS in place of a search, for STALE_MS in
  * place of nothing.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
@@ -65,7 +66,7 @@ struct kt_search {
 	} found[FOUND_MAX]; /* closest first */
 	unsigned num_found;
 	unsigned queries, hops;
-	bool is_suspicious;
+	double packed;       /* distance up to which the key is; 0: it is not */
 	struct list waiters; /* of struct kt_lookup */
 };
 
@@ -180,16 +181,23 @@ static bool is_settled(const struct kt_search *s, unsigned i)
 	return s->found[i].is_settled;
 }
 
-static unsigned choose(const struct kt_search *s, struct kt_owner *out)
+static double distance(const struct kt_search *s, const struct kad_id *id)
 {
-	unsigned n = 0, max = s->is_suspicious ? KT_OWNERS_MAX : KT_REPLICAS;
+	return ldexp((double)kad_distance64(&s->key, id), -64);
+}
 
+/* Appends those farther than LEAST; who is new comes last. */
+static unsigned choose(const struct kt_search *s, double least,
+		       struct kt_owner *out, unsigned n, unsigned max)
+{
 	for (unsigned round = 0; round < 2; round++) {
 		for (unsigned i = 0; i < s->num_found && n < max; i++) {
+			const struct kt_owner *o = &s->found[i].owner;
+
 			if (is_settled(s, i) == (round == 0) &&
-			    kt_owner_may_join(s->kt, out, n,
-					      &s->found[i].owner))
-				out[n++] = s->found[i].owner;
+			    distance(s, &o->id) >= least &&
+			    kt_owner_may_join(s->kt, out, n, o))
+				out[n++] = *o;
 		}
 	}
 	return n;
@@ -218,7 +226,9 @@ static void finish(struct kt_search *s)
 
 	if (kt_owner_of_self(k, &self))
 		add_found(s, &self, k->now_ms - k->start_ms >= KT_SETTLED_MS);
-	n = choose(s, owners);
+	n = choose(s, 0, owners, 0, KT_REPLICAS);
+	if (s->packed > 0)
+		n = choose(s, s->packed, owners, n, KT_OWNERS_MAX);
 	if (n)
 		remember(k, &s->key, owners, n);
 	else
@@ -360,7 +370,8 @@ static void on_done(struct kt_search *s, unsigned f,
 	s->queries += r->queries;
 	if (r->hops > s->hops)
 		s->hops = r->hops;
-	s->is_suspicious |= r->is_suspicious;
+	if (r->is_suspicious && r->plausible > s->packed)
+		s->packed = r->plausible;
 	for (unsigned i = 0; i < r->num_nodes; i++) {
 		const struct kad_contact *c = &r->nodes[i].contact;
 		const struct kt_member *m = kt_member_of(k, &c->id, &c->addr);
