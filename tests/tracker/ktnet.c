@@ -12,7 +12,9 @@ static void on_send(void *arg, const struct addr *to, const uint8_t *bytes,
 	struct ktnet_node *n = arg;
 
 	CHECK(len <= KT_PACKET_BYTES);
-	sim_send(n->net->sim, n->host, to, bytes, len);
+	sim_send(n->net->sim,
+		 to->family == 6 && n->host6 != SIM_NOBODY ? n->host6 : n->host,
+		 to, bytes, len);
 }
 
 static int64_t on_now(void *arg)
@@ -38,14 +40,22 @@ static void on_random(void *arg, void *out, size_t len)
 	fill_random(((struct ktnet_node *)arg)->net->sim, out, len);
 }
 
+static void ask_for_nodes(struct ktnet_node *n, const struct addr *boot,
+			  uint32_t host)
+{
+	if (n->kt && boot->family && host != SIM_NOBODY &&
+	    sim_addr(n->net->sim, host)->family == boot->family &&
+	    !addr_eq(boot, sim_addr(n->net->sim, host)))
+		kt_bootstrap(n->kt, boot, 1);
+}
+
 static void on_want_nodes(void *arg)
 {
 	struct ktnet_node *n = arg;
-	const struct addr *boot = &n->net->boot;
 
-	if (n->kt && boot->family &&
-	    !addr_eq(boot, sim_addr(n->net->sim, n->host)))
-		kt_bootstrap(n->kt, boot, 1);
+	ask_for_nodes(n, &n->net->boot, n->host);
+	ask_for_nodes(n, &n->net->boot6,
+		      n->host6 != SIM_NOBODY ? n->host6 : n->host);
 }
 
 static void on_wake(void *arg)
@@ -78,6 +88,25 @@ static int64_t next_ms(void *node)
 }
 
 static const struct sim_ops OPS = { on_packet, tick, next_ms };
+
+/* The second host of a node has no time of its own. */
+static void on_packet6(void *node, int64_t now_ms, const struct addr *from,
+		       const uint8_t *bytes, size_t len)
+{
+	on_packet(node, now_ms, from, bytes, len);
+	on_wake(node);
+}
+
+static void tick6(void *node, int64_t now_ms)
+{
+}
+
+static int64_t never(void *node)
+{
+	return INT64_MAX;
+}
+
+static const struct sim_ops OPS6 = { on_packet6, tick6, never };
 
 struct ktnet *ktnet_new(const struct sim_options *options, unsigned max)
 {
@@ -114,6 +143,14 @@ struct addr ktnet_addr(unsigned i)
 			      .port = 6969 };
 }
 
+struct addr ktnet_addr6(unsigned i)
+{
+	return (struct addr){ .family = 6,
+			      .ip = { 0x20, 0x01, 0x04, 0x70, (uint8_t)(i >> 8),
+				      (uint8_t)i },
+			      .port = 6969 };
+}
+
 static void start(struct ktnet *n, struct ktnet_node *node)
 {
 	struct kt_io io = { .send = on_send,
@@ -125,23 +162,34 @@ static void start(struct ktnet *n, struct ktnet_node *node)
 			    .on_change = on_change,
 			    .arg = node };
 	struct kt_options o = n->options;
+	const struct addr *at = sim_addr(n->sim, node->host), *six = at;
 
+	if (node->host6 != SIM_NOBODY)
+		six = sim_addr(n->sim, node->host6);
 	o.is_client = node->is_client;
 	o.key = node->seed;
-	if (!n->is_learnt)
-		o.external4 = *sim_addr(n->sim, node->host);
+	o.v4 = at->family == 4;
+	o.v6 = six->family == 6;
+	if (!n->is_learnt && o.v4)
+		o.external4 = *at;
+	if (!n->is_learnt && o.v6)
+		o.external6 = *six;
 	node->kt = kt_new(&io, &o);
 	node->id = *kt_id(node->kt);
 	sim_run_node(n->sim, node->host, &OPS, node);
+	if (node->host6 != SIM_NOBODY)
+		sim_run_node(n->sim, node->host6, &OPS6, node);
 }
 
-static unsigned add(struct ktnet *n, const struct addr *addr, bool is_client)
+static unsigned add(struct ktnet *n, const struct addr *addr,
+		    const struct addr *second, bool is_client)
 {
 	struct ktnet_node *node = &n->nodes[n->num];
 
 	CHECK(n->num < n->max);
 	node->net = n;
 	node->host = sim_add(n->sim, addr, false);
+	node->host6 = second ? sim_add(n->sim, second, false) : SIM_NOBODY;
 	node->is_client = is_client;
 	fill_random(n->sim, node->seed, sizeof(node->seed));
 	start(n, node);
@@ -150,12 +198,18 @@ static unsigned add(struct ktnet *n, const struct addr *addr, bool is_client)
 
 unsigned ktnet_add(struct ktnet *n, const struct addr *addr)
 {
-	return add(n, addr, false);
+	return add(n, addr, NULL, false);
 }
 
 unsigned ktnet_add_client(struct ktnet *n, const struct addr *addr)
 {
-	return add(n, addr, true);
+	return add(n, addr, NULL, true);
+}
+
+unsigned ktnet_add_dual(struct ktnet *n, const struct addr *four,
+			const struct addr *six, bool is_client)
+{
+	return add(n, four, six, is_client);
 }
 
 void ktnet_off(struct ktnet *n, unsigned i)
@@ -237,6 +291,33 @@ void ktnet_join(struct ktnet *n, unsigned num, int64_t step_ms)
 		ktnet_add(n, &a);
 		sim_run(n->sim, sim_now(n->sim) + step_ms);
 	}
+}
+
+struct ktnet *ktnet_plain(uint64_t seed, unsigned max, unsigned loss)
+{
+	struct sim_options so = { .seed = seed,
+				  .max_hosts = max,
+				  .loss_permille = loss,
+				  .rtt_min_ms = 60,
+				  .rtt_max_ms = 140 };
+
+	return ktnet_new(&so, max);
+}
+
+struct ktnet *ktnet_old(uint64_t seed, unsigned num, unsigned more,
+			unsigned loss)
+{
+	struct ktnet *n = ktnet_plain(seed, num + more, loss);
+
+	for (unsigned i = 0; i < num; i++) {
+		struct addr a = ktnet_addr(i + 1);
+
+		ktnet_add(n, &a);
+	}
+	n->boot = *sim_addr(n->sim, n->nodes[0].host);
+	ktnet_seed(n);
+	sim_run(n->sim, sim_now(n->sim) + 5000);
+	return n;
 }
 
 struct kad_id ktnet_random_id(struct ktnet *n)

@@ -130,36 +130,11 @@ static void puppet_start(struct puppet *p, struct ktnet *n,
 	sim_run_node(n->sim, p->host, &PUPPET, p);
 }
 
-static struct ktnet *new_net(uint64_t seed, unsigned max)
-{
-	struct sim_options so = { .seed = seed,
-				  .max_hosts = max,
-				  .rtt_min_ms = 60,
-				  .rtt_max_ms = 140 };
-
-	return ktnet_new(&so, max);
-}
-
-static struct ktnet *old_net(uint64_t seed, unsigned num, unsigned more)
-{
-	struct ktnet *n = new_net(seed, num + more);
-
-	for (unsigned i = 0; i < num; i++) {
-		struct addr a = ktnet_addr(i + 1);
-
-		ktnet_add(n, &a);
-	}
-	n->boot = *sim_addr(n->sim, n->nodes[0].host);
-	ktnet_seed(n);
-	sim_run(n->sim, sim_now(n->sim) + 2000);
-	return n;
-}
-
 static void test_s10__who_proves_nothing_is_nobody(void **state)
 {
 	/* Goal: of all manners only the honest one gets into a table. */
 	for (enum manner m = HONEST; m < MANNERS; m++) {
-		struct ktnet *n = new_net(m + 1, 4);
+		struct ktnet *n = ktnet_plain(m + 1, 4, 0);
 		struct addr at = ktnet_addr(7), own = ktnet_addr(9);
 		struct puppet p;
 		struct kt_stats s;
@@ -199,7 +174,7 @@ static void test_spoofed__answers_count_for_nothing(void **state)
 {
 	/* Goal: an answer from elsewhere, or with a guessed transaction, is
 	 * not looked at, whatever it proves. */
-	struct ktnet *n = new_net(21, 8);
+	struct ktnet *n = ktnet_plain(21, 8, 0);
 	struct addr at = ktnet_addr(7), own = ktnet_addr(9);
 	struct puppet p;
 	struct kt_stats s;
@@ -239,7 +214,7 @@ static void test_liars__hide_nobody(void **state)
 {
 	/* Goal: eight proven trackers name each other alone, and sit nearer to
 	 * the key than honest ones; the best honest owners are found still. */
-	struct ktnet *n = old_net(31, 40, 20);
+	struct ktnet *n = ktnet_old(31, 40, 20, 0);
 	struct puppet liars[8];
 	struct addr own = ktnet_addr(900);
 	unsigned client, found = 0, asked = 0;
@@ -300,197 +275,13 @@ static void test_liars__hide_nobody(void **state)
 	ktnet_free(n);
 }
 
-static void test_s6__one_subnet_owns_one_of_three(void **state)
-{
-	/* Goal: 64 trackers in one /24 that has the very prefix of a key, all
-	 * settled: clients and trackers give them one of three places. */
-	struct ktnet *n = old_net(6, 100, 80);
-	unsigned first = n->num, client, theirs;
-	struct addr own = ktnet_addr(9000);
-	struct ktnet_outcome o;
-	struct kt_owner owners[KT_REPLICAS];
-	struct kad_id key;
-
-	for (unsigned i = 0; i < 64; i++) {
-		struct addr a = ktnet_addr(7777);
-
-		a.ip[3] = (uint8_t)(1 + i);
-		ktnet_add(n, &a);
-		sim_run(n->sim, sim_now(n->sim) + 1000);
-	}
-	sim_run(n->sim, sim_now(n->sim) + KT_SETTLED_MS + 60000);
-	client = ktnet_add_client(n, &own);
-	sim_run(n->sim, sim_now(n->sim) + 60000);
-	key = n->nodes[first].id;
-	ktnet_find(n, client, &key, &o);
-	theirs = 0;
-	for (unsigned i = 0; i < o.found.num; i++)
-		theirs += o.owners[i].addr.ip[1] == 7777 >> 8 &&
-			  o.owners[i].addr.ip[2] == (7777 & 255);
-	print_message("S6: one /24 with 64 trackers owns %u of %u\n", theirs,
-		      o.found.num);
-	assert_true(o.found.num >= 3);
-	assert_int_equal(theirs, 1);
-	for (unsigned i = 0; i < first; i++) {
-		theirs = 0;
-		assert_int_equal(kt_owners(n->nodes[i].kt, &key, owners), 3);
-		for (unsigned j = 0; j < 3; j++)
-			theirs += owners[j].addr.ip[1] == 7777 >> 8 &&
-				  owners[j].addr.ip[2] == (7777 & 255);
-		assert_true(theirs <= 1);
-	}
-	ktnet_free(n);
-}
-
-static void test_s6__what_subnets_buy(void **state)
-{
-	/* Goal: what M subnets win of random keys, by the id rule alone:
-	 * 2M / (2M + N) for the first place, and few keys as a whole. */
-	enum {
-		HONEST_NUM = 100,
-		KEYS = 4000
-	};
-	static const unsigned nets[] = { 1, 8 };
-	struct ktnet *n = new_net(66, 1);
-	uint8_t realm[KT_REALM_BYTES];
-	struct kad_id ids[HONEST_NUM + 16];
-
-	kt_realm(KTNET_DOMAIN, realm);
-	for (unsigned i = 0; i < HONEST_NUM; i++)
-		ids[i] = ktnet_random_id(n);
-	for (unsigned t = 0; t < 2; t++) {
-		unsigned m = nets[t], rank0 = 0, any = 0, all = 0;
-
-		/* Both prefixes of each subnet. */
-		for (unsigned i = 0; i < 2 * m; i++) {
-			struct addr a = ktnet_addr(100000 + i / 2);
-			struct kad_id *id = &ids[HONEST_NUM + i];
-
-			do {
-				struct kad_id pk = ktnet_random_id(n);
-				uint8_t seed[KT_PK_BYTES] = { 0 };
-
-				memcpy(seed, pk.b, KAD_ID_BYTES);
-				kt_id_make(realm, seed, &a, id);
-			} while (i % 2 && !memcmp(id->b, id[-1].b, 4));
-		}
-		for (unsigned k = 0; k < KEYS; k++) {
-			struct kad_id key = ktnet_random_id(n);
-			unsigned best[KT_REPLICAS], num = 0, theirs = 0;
-
-			for (unsigned i = 0; i < HONEST_NUM + 2 * m; i++) {
-				unsigned at = num;
-
-				while (at &&
-				       kad_id_compare(&key, &ids[i],
-						      &ids[best[at - 1]]) < 0)
-					at--;
-				if (at == KT_REPLICAS)
-					continue;
-				if (num < KT_REPLICAS)
-					num++;
-				memmove(best + at + 1, best + at,
-					(num - at - 1) * sizeof(*best));
-				best[at] = i;
-			}
-			for (unsigned i = 0; i < KT_REPLICAS; i++)
-				theirs += best[i] >= HONEST_NUM;
-			rank0 += best[0] >= HONEST_NUM;
-			any += theirs > 0;
-			all += theirs == KT_REPLICAS;
-		}
-		print_message("S6: %u subnets among 100 trackers: first of "
-			      "%.1f %% of keys, some of %.1f %%, all three of "
-			      "%.2f %%\n",
-			      m, 100.0 * rank0 / KEYS, 100.0 * any / KEYS,
-			      100.0 * all / KEYS);
-		assert_true(all < KEYS / 50);
-	}
-	ktnet_free(n);
-}
-
-static unsigned bits_shared(const uint8_t *realm, const struct addr *at,
-			    const struct kad_id *key, struct kad_id *id)
-{
-	uint8_t pk[KT_PK_BYTES] = { 0 };
-	unsigned best = 0;
-
-	/* Two of eight keys have either prefix, almost for sure. */
-	for (unsigned i = 0; i < 8; i++) {
-		struct kad_id try;
-		unsigned bits;
-
-		pk[0] = (uint8_t)i;
-		kt_id_make(realm, pk, at, &try);
-		bits = kad_id_prefix(&try, key);
-		if (!i || bits > best) {
-			best = bits;
-			*id = try;
-		}
-	}
-	return best;
-}
-
-static void test_packed__more_are_told(void **state)
-{
-	/* Goal: somebody with 60,000 subnets to choose from sits around a key
-	 * with twelve trackers, so that all owners are his. That is noticed,
-	 * and honest ones beyond are told as well. */
-	enum {
-		THEIRS = 12
-	};
-	struct ktnet *n = old_net(71, 200, 40);
-	struct kad_id key = ktnet_random_id(n);
-	struct addr own = ktnet_addr(900), at[THEIRS];
-	unsigned client, num = 0, honest = 0;
-	uint8_t realm[KT_REALM_BYTES];
-	struct ktnet_outcome o;
-
-	kt_realm(KTNET_DOMAIN, realm);
-	for (unsigned i = 0; i < 60000 && num < THEIRS; i++) {
-		struct addr a = ktnet_addr(100000 + i);
-		struct kad_id id;
-
-		if (bits_shared(realm, &a, &key, &id) >= 12)
-			at[num++] = a;
-	}
-	assert_int_equal(num, THEIRS);
-	for (unsigned i = 0; i < THEIRS; i++) {
-		unsigned who = ktnet_add(n, &at[i]);
-
-		/* With keys until the prefix is the nearer one. */
-		while (kad_id_prefix(&n->nodes[who].id, &key) < 12) {
-			ktnet_off(n, who);
-			n->nodes[who].seed[0]++;
-			ktnet_on(n, who);
-		}
-	}
-	client = ktnet_add_client(n, &own);
-	ktnet_seed(n);
-	/* Lookups teach it how large the overlay is. */
-	for (unsigned i = 0; i < 12; i++) {
-		struct kad_id other = ktnet_random_id(n);
-
-		ktnet_find(n, client, &other, &o);
-		assert_int_equal(o.found.num, 3);
-	}
-	ktnet_find(n, client, &key, &o);
-	for (unsigned i = 0; i < o.found.num; i++)
-		honest += o.owners[i].addr.ip[0] == 16;
-	print_message("packed key: %u told, %u of them honest\n", o.found.num,
-		      honest);
-	assert_true(o.found.num > KT_REPLICAS);
-	assert_true(honest >= 3);
-	ktnet_free(n);
-}
-
 static void test_certificates__expire(void **state)
 {
 	/* Goal: in a closed realm a certified tracker is found until its
 	 * certificate ends, by the wall clock; a jump of that clock by a day
 	 * moves nothing else. */
 	static const uint8_t secret[KT_SEED_BYTES] = { 1, 2, 3 };
-	struct ktnet *n = new_net(41, 8);
+	struct ktnet *n = ktnet_plain(41, 8, 0);
 	struct kt_key realm_key;
 	struct kt_stats s;
 	uint8_t cert[KT_CERT_BYTES], realm[KT_REALM_BYTES];
@@ -554,7 +345,7 @@ static void test_floods__meet_limits(void **state)
 	/* Goal: 200,000 queries from one address, one subnet and everywhere:
 	 * answers stay within budgets of address, subnet and signatures, the
 	 * table is as it was, and memory does not grow. */
-	struct ktnet *n = old_net(51, 20, 20);
+	struct ktnet *n = ktnet_old(51, 20, 20, 0);
 	struct kt *k = n->nodes[0].kt;
 	struct addr to = *sim_addr(n->sim, n->nodes[0].host);
 	struct kt_stats before, after;
@@ -597,7 +388,7 @@ static void test_cookies__signatures_under_load(void **state)
 {
 	/* Goal: while strangers use up what we sign for anybody, those who are
 	 * really there get in: they show the token that they were given. */
-	struct ktnet *n = old_net(52, 6, 14);
+	struct ktnet *n = ktnet_old(52, 6, 14, 0);
 	struct kt *k = n->nodes[0].kt;
 	struct addr to = *sim_addr(n->sim, n->nodes[0].host);
 	uint8_t out[KT_PACKET_BYTES];
@@ -632,7 +423,7 @@ static void test_caps__on_lookups(void **state)
 {
 	/* Goal: equal questions share a search, different ones have a limit,
 	 * both end; cancelled ones stay silent. */
-	struct ktnet *n = old_net(53, 20, 20);
+	struct ktnet *n = ktnet_old(53, 20, 20, 0);
 	struct kt *k = n->nodes[0].kt;
 	struct ktnet_outcome o = { 0 }, other = { 0 };
 	struct kt_lookup *l, *cancelled;
@@ -665,7 +456,7 @@ static void test_caps__on_lookups(void **state)
 
 static void test_cache__stale_rather_than_nothing(void **state)
 {
-	struct ktnet *n = old_net(54, 8, 20);
+	struct ktnet *n = ktnet_old(54, 8, 20, 0);
 	struct addr own = ktnet_addr(900);
 	struct ktnet_outcome o;
 	struct kad_id key = ktnet_random_id(n);
@@ -696,9 +487,6 @@ int main(void)
 		cmocka_unit_test(test_s10__who_proves_nothing_is_nobody),
 		cmocka_unit_test(test_spoofed__answers_count_for_nothing),
 		cmocka_unit_test(test_liars__hide_nobody),
-		cmocka_unit_test(test_s6__one_subnet_owns_one_of_three),
-		cmocka_unit_test(test_s6__what_subnets_buy),
-		cmocka_unit_test(test_packed__more_are_told),
 		cmocka_unit_test(test_certificates__expire),
 		cmocka_unit_test(test_floods__meet_limits),
 		cmocka_unit_test(test_cookies__signatures_under_load),

@@ -46,33 +46,6 @@ static void print_figures(const char *what, struct figures *f)
 		      f->queries / (double)f->num);
 }
 
-static struct ktnet *new_net(uint64_t seed, unsigned max, unsigned loss)
-{
-	struct sim_options so = { .seed = seed,
-				  .max_hosts = max,
-				  .loss_permille = loss,
-				  .rtt_min_ms = RTT_MEAN_MS - 40,
-				  .rtt_max_ms = RTT_MEAN_MS + 40 };
-
-	return ktnet_new(&so, max);
-}
-
-/* NUM trackers that have known each other for long. */
-static struct ktnet *old_net(uint64_t seed, unsigned num, unsigned loss)
-{
-	struct ktnet *n = new_net(seed, num + 20, loss);
-
-	for (unsigned i = 0; i < num; i++) {
-		struct addr a = ktnet_addr(i + 1);
-
-		ktnet_add(n, &a);
-	}
-	n->boot = *sim_addr(n->sim, n->nodes[0].host);
-	ktnet_seed(n);
-	sim_run(n->sim, sim_now(n->sim) + 5000);
-	return n;
-}
-
 static unsigned add_client(struct ktnet *n)
 {
 	struct addr a = ktnet_addr(5000 + n->num);
@@ -100,7 +73,7 @@ static void test_s1__finds_the_true_owners(void **state)
 	static const unsigned sizes[] = { 1, 2, 3, 7, 8, 50, 1000 };
 
 	for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
-		struct ktnet *n = old_net(sizes[i], sizes[i], 0);
+		struct ktnet *n = ktnet_old(sizes[i], sizes[i], 20, 0);
 		unsigned client = add_client(n);
 		struct figures f = { 0 }, t = { 0 };
 		char what[64];
@@ -125,7 +98,7 @@ static void test_s1__the_dead_cost_no_more_than_2_s(void **state)
 {
 	/* Goal: with each third tracker gone a moment ago, lookups are right
 	 * and none takes longer than a timeout. */
-	struct ktnet *n = old_net(11, 300, 0);
+	struct ktnet *n = ktnet_old(11, 300, 20, 0);
 	unsigned client = add_client(n);
 	struct figures f = { 0 };
 
@@ -155,7 +128,7 @@ static bool has_true_owner(const struct ktnet *n, const struct kad_id *key,
 
 static void test_s8__most_packets_are_lost(void **state)
 {
-	struct ktnet *n = old_net(8, 50, 600);
+	struct ktnet *n = ktnet_old(8, 50, 20, 600);
 	unsigned client = add_client(n);
 	struct figures f = { 0 };
 	unsigned num = 0;
@@ -178,7 +151,7 @@ static void test_growth__one_to_fifty(void **state)
 {
 	/* Goal: trackers join one after the other; at every size lookups are
 	 * right, and in the end everybody knows the same owners. */
-	struct ktnet *n = new_net(3, 64, 0);
+	struct ktnet *n = ktnet_plain(3, 64, 0);
 	unsigned agree = 0, asked = 0, client = 0;
 	struct figures f = { 0 };
 
@@ -219,7 +192,7 @@ static void test_churn__trackers_come_and_go(void **state)
 {
 	/* Goal: one of forty restarts or dies each ten seconds for half an
 	 * hour; what clients are told is alive. */
-	struct ktnet *n = old_net(5, 40, 20);
+	struct ktnet *n = ktnet_old(5, 40, 20, 20);
 	unsigned client = add_client(n), down = 0, dead = 0, told = 0;
 	struct figures f = { 0 };
 
@@ -259,7 +232,7 @@ static void test_liveness__silence_ends_ownership(void **state)
 {
 	/* Goal: who is reported silent is asked at once, and is no owner two
 	 * seconds later; who lives stays. The epoch tells. */
-	struct ktnet *n = old_net(6, 30, 0);
+	struct ktnet *n = ktnet_old(6, 30, 20, 0);
 	struct kad_id key = ktnet_random_id(n);
 	struct kt_owner before[KT_REPLICAS], after[KT_REPLICAS];
 	unsigned want[KT_REPLICAS], me = 0, changes;
@@ -293,7 +266,7 @@ static void test_newcomers__wait_ten_minutes(void **state)
 	/* Goal: a tracker that comes to sit nearest to a key is no owner of it
 	 * before KT_SETTLED_MS, neither in tables nor for clients; then it
 	 * is. */
-	struct ktnet *n = old_net(9, 20, 0);
+	struct ktnet *n = ktnet_old(9, 20, 20, 0);
 	unsigned client = add_client(n), late = 0;
 	struct kad_id key;
 	struct ktnet_outcome o;
@@ -321,7 +294,7 @@ static void test_votes__address_is_learnt(void **state)
 {
 	/* Goal: who is not told its address learns it from five subnets, and
 	 * only then is found by others. */
-	struct ktnet *n = old_net(10, 12, 0);
+	struct ktnet *n = ktnet_old(10, 12, 20, 0);
 	struct kt_stats s;
 	struct addr a = ktnet_addr(300);
 	unsigned i;

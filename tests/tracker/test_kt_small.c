@@ -59,10 +59,96 @@ static void test_kt__few_find_each_other(void **state)
 	}
 }
 
+static void test_kt__both_families(void **state)
+{
+	/* Goal: of five trackers on both families, three on IPv4 and three on
+	 * IPv6 alone, who is on both finds the owners among all eleven, each
+	 * once; who is on one those that it can reach. */
+	struct sim_options so = {
+		.seed = 46, .max_hosts = 80, .rtt_min_ms = 20, .rtt_max_ms = 80
+	};
+	struct ktnet *n = ktnet_new(&so, 80);
+	struct addr four = ktnet_addr(1), six = ktnet_addr6(1);
+	unsigned both, old, is_over_six = 0;
+	struct kt_stats s;
+
+	n->boot = four;
+	n->boot6 = six;
+	for (unsigned i = 0; i < 11; i++) {
+		four = ktnet_addr(1 + i);
+		six = ktnet_addr6(1 + i);
+		if (i < 5)
+			ktnet_add_dual(n, &four, &six, false);
+		else
+			ktnet_add(n, i < 8 ? &four : &six);
+		sim_run(n->sim, sim_now(n->sim) + 1000);
+	}
+	four = ktnet_addr(100);
+	six = ktnet_addr6(100);
+	both = ktnet_add_dual(n, &four, &six, true);
+	four.ip[3]++;
+	old = ktnet_add_client(n, &four);
+	sim_run(n->sim, sim_now(n->sim) + 120000);
+	kt_stats(n->nodes[0].kt, &s);
+	assert_int_equal(s.good[0], 7);
+	assert_int_equal(s.good[1], 7);
+	for (unsigned round = 0; round < 50; round++) {
+		struct kad_id key = ktnet_random_id(n);
+		struct kt_owner own[KT_REPLICAS];
+		struct ktnet_outcome o;
+
+		ktnet_find(n, both, &key, &o);
+		assert_true(ktnet_is_right(n, &key, &o));
+		for (unsigned i = 0; i < o.found.num; i++)
+			is_over_six += o.owners[i].addr.family == 6;
+		assert_int_equal(kt_owners(n->nodes[0].kt, &key, own), 3);
+		for (unsigned i = 0; i < 3; i++)
+			assert_true(kad_id_eq(&own[i].id, &o.owners[i].id));
+		ktnet_find(n, old, &key, &o);
+		assert_int_equal(o.found.num, 3);
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(o.owners[i].addr.family, 4);
+	}
+	assert_true(is_over_six > 10 && is_over_six < 100);
+	ktnet_free(n);
+}
+
+static void test_kt__what_is_saved_is_found_again(void **state)
+{
+	/* Goal: key and nodes outlive the process; without them, and without
+	 * anybody to ask, there is nothing; torn bytes are refused. */
+	struct ktnet *n = small(6, 8);
+	struct kt_stats s;
+	struct kad_id id = n->nodes[3].id;
+	struct buf b;
+
+	buf_init(&b, 0);
+	kt_save(n->nodes[3].kt, &b);
+	ktnet_off(n, 3);
+	n->boot.family = 0;
+	for (unsigned i = 0; i < sizeof(n->nodes[3].seed); i++)
+		n->nodes[3].seed[i] ^= 0x55;
+	ktnet_on(n, 3);
+	n->nodes[3].kt->is_key_given = false;
+	assert_false(kad_id_eq(kt_id(n->nodes[3].kt), &id));
+	for (size_t len = 0; len < b.len; len++)
+		assert_int_not_equal(kt_load(n->nodes[3].kt, b.ptr, len), 0);
+	assert_int_equal(kt_load(n->nodes[3].kt, b.ptr, b.len), 0);
+	assert_true(kad_id_eq(kt_id(n->nodes[3].kt), &id));
+	sim_poke(n->sim, n->nodes[3].host);
+	sim_run(n->sim, sim_now(n->sim) + 10000);
+	kt_stats(n->nodes[3].kt, &s);
+	assert_int_equal(s.good[0], 5);
+	buf_release(&b);
+	ktnet_free(n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kt__few_find_each_other),
+		cmocka_unit_test(test_kt__both_families),
+		cmocka_unit_test(test_kt__what_is_saved_is_found_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

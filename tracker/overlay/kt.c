@@ -277,15 +277,14 @@ bool kt_on_packet(struct kt *k, const struct addr *from, const uint8_t *bytes,
 	return true;
 }
 
-static unsigned num_nodes(const struct kt *k)
+static bool is_short(const struct kt *k)
 {
-	unsigned n = 0;
-
 	for (unsigned i = 0; i < 2; i++) {
-		if (k->family[i].is_on)
-			n += k->family[i].kad.table.num_nodes;
+		if (k->family[i].is_on &&
+		    k->family[i].kad.table.num_nodes < KT_K)
+			return true;
 	}
-	return n;
+	return false;
 }
 
 static void bootstrap(struct kt *k)
@@ -297,7 +296,7 @@ static void bootstrap(struct kt *k)
 		wait = BOOTSTRAP_MAX;
 	else
 		k->bootstrap_tries++;
-	if (num_nodes(k) >= KT_K && !is_cut_off) {
+	if (!is_short(k) && !is_cut_off) {
 		k->bootstrap_tries = 0;
 		wait = WELL_MS;
 	} else if (k->io.want_nodes) {

@@ -186,6 +186,18 @@ static double distance(const struct kt_search *s, const struct kad_id *id)
 	return ldexp((double)kad_distance64(&s->key, id), -64);
 }
 
+/* Who was found on both families counts by his IPv4 id. */
+static bool is_second(const struct kt_search *s, const struct kt_owner *o)
+{
+	if (o->addr.family == 4)
+		return false;
+	for (unsigned i = 0; i < s->num_found; i++) {
+		if (kt_owner_is_same(&s->found[i].owner, o))
+			return true;
+	}
+	return false;
+}
+
 /* Appends those farther than LEAST; who is new comes last. */
 static unsigned choose(const struct kt_search *s, double least,
 		       struct kt_owner *out, unsigned n, unsigned max)
@@ -195,7 +207,7 @@ static unsigned choose(const struct kt_search *s, double least,
 			const struct kt_owner *o = &s->found[i].owner;
 
 			if (is_settled(s, i) == (round == 0) &&
-			    distance(s, &o->id) >= least &&
+			    distance(s, &o->id) >= least && !is_second(s, o) &&
 			    kt_owner_may_join(s->kt, out, n, o))
 				out[n++] = *o;
 		}
@@ -268,7 +280,6 @@ static void take_named(struct kt_search *s, unsigned f, const struct addr *from,
 		else
 			addr_from_compact6(&c.addr,
 					   list.ptr + at + KAD_ID_BYTES);
-		vote(s, &c.id, false);
 		if (s->lookup[f] && !kad_id_eq(&c.id, from_id) &&
 		    !addr_is_martian(&c.addr) &&
 		    kad_addr_may_tell(rules, from, &c.addr))

@@ -129,6 +129,8 @@ unsigned kt_owners_many(struct kt *k, const struct kad_id *key,
 /* May OWNER be one where the N of SET are already? One of each /24 or /48. */
 bool kt_owner_may_join(const struct kt *k, const struct kt_owner *set,
 		       unsigned n, const struct kt_owner *owner);
+/* The same key: one tracker on two families. */
+bool kt_owner_is_same(const struct kt_owner *a, const struct kt_owner *b);
 bool kt_owner_of_self(const struct kt *k, struct kt_owner *out);
 void kt_owner_of(const struct kt *k, const struct kt_member *m,
 		 struct kt_owner *out);

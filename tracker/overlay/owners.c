@@ -46,8 +46,7 @@ bool kt_owner_of_self(const struct kt *k, struct kt_owner *out)
 	return false;
 }
 
-/* The same key: one tracker on two families. */
-static bool is_same_tracker(const struct kt_owner *a, const struct kt_owner *b)
+bool kt_owner_is_same(const struct kt_owner *a, const struct kt_owner *b)
 {
 	return a->addr.family != b->addr.family &&
 	       !memcmp(a->id.b + KT_PREFIX_BYTES, b->id.b + KT_PREFIX_BYTES,
@@ -61,7 +60,7 @@ bool kt_owner_may_join(const struct kt *k, const struct kt_owner *set,
 		return false;
 	for (unsigned i = 0; i < n; i++) {
 		if (kad_id_eq(&set[i].id, &owner->id) ||
-		    is_same_tracker(&set[i], owner))
+		    kt_owner_is_same(&set[i], owner))
 			return false;
 		if (addr_same_subnet(&set[i].addr, &owner->addr) &&
 		    !(k->o.allow_local && addr_is_local(&owner->addr)))
@@ -109,7 +108,7 @@ static void pool_fill(struct kt *k, struct pool *p, unsigned family)
 			continue;
 		kt_owner_of(k, m, &o);
 		for (unsigned j = 0; j < p->num && family; j++)
-			is_twin |= is_same_tracker(&p->all[j].owner, &o);
+			is_twin |= kt_owner_is_same(&p->all[j].owner, &o);
 		if (!is_twin)
 			pool_add(p, &o, kt_member_is_settled(k, m));
 	}
