@@ -161,7 +161,8 @@
 #define LIMIT_KT_WAITERS	  1024	      /* who asked for those */
 #define LIMIT_KT_CACHE		  512	      /* keys whose owners are remembered */
 #define LIMIT_KT_QUERIES_PER_S	  2000	      /* of all strangers, burst 4 s */
-#define LIMIT_KT_ADDRESS_PER_S	  20	      /* of one address or /64, burst 5 s */
+#define LIMIT_KT_ADDRESS_PER_S	  20	      /* of one address or /64, burst 10 s */
+#define LIMIT_KT_MEMBER_PER_S	  500	      /* of a proven tracker, burst 4 s */
 #define LIMIT_KT_NET_PER_S	  50	      /* of one /24 or /48, burst 4 s */
 #define LIMIT_KT_UPLOAD_BPS	  1000000     /* answers */
 #define LIMIT_KT_SIGNS_PER_S	  200	      /* proofs; the first half to anybody */

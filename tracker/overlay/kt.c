@@ -29,7 +29,8 @@
 #define WELL_MS         60000 /* without an answer: cut off */
 #define SWEEP_MS        10000
 #define NET_BURST       (4 * LIMIT_KT_NET_PER_S)
-#define ADDRESS_BURST   (5 * LIMIT_KT_ADDRESS_PER_S)
+#define ADDRESS_BURST   (10 * LIMIT_KT_ADDRESS_PER_S)
+#define MEMBER_BURST    (4 * LIMIT_KT_MEMBER_PER_S)
 #define QUERIES_BURST   (4 * LIMIT_KT_QUERIES_PER_S)
 
 /* --- what the core asks --- */
@@ -145,6 +146,10 @@ static void init_budgets(struct kt *k)
 		    seed);
 	k->nets.address_burst = NET_BURST;
 	k->nets.queries_burst = QUERIES_BURST;
+	budget_init(&k->peers, LIMIT_KT_QUERIES_PER_S, LIMIT_KT_MEMBER_PER_S, 0,
+		    seed);
+	k->peers.address_burst = MEMBER_BURST;
+	k->peers.queries_burst = QUERIES_BURST;
 	k->io.random(k->io.arg, seed, sizeof(seed));
 	token_init(&k->tokens, seed, k->now_ms);
 	k->io.random(k->io.arg, k->secret, sizeof(k->secret));

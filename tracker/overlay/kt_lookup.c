@@ -1,18 +1,22 @@
 /*
  * Who owns a key: one search for all who ask for the same.
  *
- * In each family a lookup of the core, and beside it the question kt_own to
- * some of those that we begin with, of different subnets. Whom they name is
- * asked as well: so it takes all of them to hide an owner. Who of the trackers
- * found has been there for long their neighbours know better than we: everybody
- * who names a node says whether it is new to him, and if more than half of them
- * say so it comes last.
+ * In each family a lookup of the core, and beside it, unless the lookup asks
+ * all there are anyway, the question kt_own to some of those that we begin
+ * with, of different subnets. Whom they name is asked as well: so it takes all
+ * of them to hide an owner. Who of the trackers found has been there for long
+ * their neighbours know better than we: everybody who names a node says whether
+ * it is new to him, and if more than half of them say so it comes last.
  *
  * Owners are few, and one of them has to be found on bad lines as well: who is
  * silent is asked more often than mainline would.
  *
  * If the k closest are nearer to the key than chance would have them, somebody
  * has packed it: then those who come after are told as well.
+ *
+ * A client with a thousand keys does not ask for all of them in one second:
+ * trackers would not answer. They wait for each other, PACE_MS apart, once a
+ * burst of them is under way.
  *
  * Answers are remembered: for FRESH_MS in place of a search, for STALE_MS in
  * place of nothing.
@@ -23,13 +27,15 @@
 #include "engine/base/mem.h"
 #include "tracker/overlay/kt_private.h"
 
-#define FRESH_MS  30000
-#define STALE_MS  (10 * 60 * 1000)
-#define WAIT_MS   1500 /* for a first node */
-#define VOICES    3    /* asked with kt_own, in each family */
-#define ENOUGH    2    /* of them are waited for */
-#define NAMED_MAX (2 * VOICES * KT_OWNERS_MAX)
-#define FOUND_MAX (2 * KAD_FOUND_MAX + 1)
+#define FRESH_MS   30000
+#define STALE_MS   (10 * 60 * 1000)
+#define PACE_MS    100
+#define PACE_BURST 64
+#define WAIT_MS    1500 /* for a first node */
+#define VOICES     3    /* asked with kt_own, in each family */
+#define ENOUGH     2    /* of them are waited for */
+#define NAMED_MAX  (2 * VOICES * KT_OWNERS_MAX)
+#define FOUND_MAX  (2 * KAD_FOUND_MAX + 1)
 
 struct kt_cached {
 	struct list node;
@@ -424,7 +430,8 @@ static void begin(struct kt_search *s)
 			kad_lookup_start(&k->family[f].kad, k->now_ms, &spec);
 		if (!s->lookup[f])
 			continue;
-		ask_voices(s, f);
+		if (k->family[f].kad.table.num_nodes > KT_REPLICAS)
+			ask_voices(s, f);
 		if (s->out[f])
 			kad_lookup_hold(s->lookup[f], true);
 	}
@@ -437,6 +444,24 @@ static bool has_nodes(const struct kt *k)
 			return true;
 	}
 	return false;
+}
+
+static bool may_begin(const struct kt *k)
+{
+	return has_nodes(k) && (!k->o.is_client ||
+				k->pace_ms <= k->now_ms + PACE_BURST * PACE_MS);
+}
+
+static void begin_if_allowed(struct kt_search *s)
+{
+	struct kt *k = s->kt;
+
+	if (s->has_begun || !may_begin(k))
+		return;
+	if (k->pace_ms < k->now_ms)
+		k->pace_ms = k->now_ms;
+	k->pace_ms += PACE_MS;
+	begin(s);
 }
 
 /* --- the face --- */
@@ -454,8 +479,7 @@ static struct kt_search *new_search(struct kt *k, const struct kad_id *key)
 	list_push_back(&k->searches, &s->node);
 	k->num_searches++;
 	k->stats.lookups++;
-	if (has_nodes(k))
-		begin(s);
+	begin_if_allowed(s);
 	return s;
 }
 
@@ -531,10 +555,10 @@ void kt_lookups_step(struct kt *k)
 	struct list now;
 
 	list_foreach_safe(s, &k->searches, struct kt_search, node) {
-		if (!s->has_begun && has_nodes(k))
-			begin(s);
-		if (s->has_begun ? !s->lookup[0] && !s->lookup[1]
-				 : k->now_ms >= s->wait_until_ms)
+		begin_if_allowed(s);
+		if (s->has_begun
+			    ? !s->lookup[0] && !s->lookup[1]
+			    : !has_nodes(k) && k->now_ms >= s->wait_until_ms)
 			finish(s);
 	}
 	/* What is asked for in here is answered next time. */
@@ -549,8 +573,11 @@ int64_t kt_lookups_next_ms(const struct kt *k)
 	int64_t next = list_is_empty(&k->finished) ? INT64_MAX : k->now_ms;
 
 	list_foreach(s, &k->searches, struct kt_search, node) {
-		if (!s->has_begun && s->wait_until_ms < next)
-			next = s->wait_until_ms;
+		int64_t at = has_nodes(k) ? k->pace_ms - PACE_BURST * PACE_MS
+					  : s->wait_until_ms;
+
+		if (!s->has_begun && at < next)
+			next = at;
 	}
 	return next;
 }

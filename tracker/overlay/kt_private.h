@@ -68,11 +68,14 @@ struct kt {
 	struct kt_msg msg;    /* the one at hand */
 	size_t msg_len;
 	struct budget budget, nets; /* of addresses and of subnets */
+	struct budget peers;        /* of members' addresses */
 	int64_t signs_us; /* when the budget of proofs will be full again */
 	struct token_secrets tokens;
 	uint64_t secret[2]; /* of challenges */
 	struct list searches, cached, finished;
 	unsigned num_searches, num_waiters, num_cached;
+	int64_t pace_ms; /* when a client's searches will be all allowed again
+			  */
 	unsigned num_settled; /* members, at the last sweep */
 	uint32_t epoch, told_epoch;
 	int64_t now_ms, start_ms;

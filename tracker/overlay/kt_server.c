@@ -1,5 +1,7 @@
 /*
- * Queries of others. Each is read once and answered from the stack.
+ * Queries of others. Each is read once and answered from the stack. Trackers
+ * may ask more than others, for they ask for others (DNS), and out of a budget
+ * of their own.
  *
  * An answer is at most three times as long as the question, unless the sender
  * shows a token of ours: then it is there, and not somebody who forges its
@@ -252,6 +254,8 @@ static bool is_within_budget(struct kt *k, const struct addr *from)
 {
 	struct addr net = *from;
 
+	if (kt_member_find(k, from))
+		return budget_query(&k->peers, k->now_ms, from) == BUDGET_OK;
 	if (budget_query(&k->budget, k->now_ms, from) != BUDGET_OK)
 		return false;
 	if (k->o.allow_local && addr_is_local(from))
