@@ -58,15 +58,16 @@ static void print_figures(const char *what, struct syncnet *n,
 {
 	struct figures f = sum(n);
 
-	print_message("%s: a tracker and second: %.1f kB in %.1f packets out, "
-		      "%.0f records of news, %.1f of comparisons, cpu %.2f %%; "
-		      "walks %lu, rounds with differences %lu\n",
-		      what, (double)(f.bytes - before->bytes) / 3e3 / spent_s,
-		      (double)(f.packets - before->packets) / 3 / spent_s,
-		      (double)(f.records - before->records) / 3 / spent_s,
-		      (double)(f.handed - before->handed) / 3 / spent_s,
-		      (double)(f.cpu_us - before->cpu_us) / 3e4 / spent_s,
-		      f.walks - before->walks, f.different - before->different);
+	print_message(
+		"# %s: a tracker and second: %.1f kB in %.1f packets out, "
+		"%.0f records of news, %.1f of comparisons, cpu %.2f %%; "
+		"walks %lu, rounds with differences %lu\n",
+		what, (double)(f.bytes - before->bytes) / 3e3 / spent_s,
+		(double)(f.packets - before->packets) / 3 / spent_s,
+		(double)(f.records - before->records) / 3 / spent_s,
+		(double)(f.handed - before->handed) / 3 / spent_s,
+		(double)(f.cpu_us - before->cpu_us) / 3e4 / spent_s,
+		f.walks - before->walks, f.different - before->different);
 }
 
 static void load(struct syncnet *n, unsigned seconds, const struct size *z)
@@ -105,7 +106,7 @@ static void measure(const struct size *z)
 	int64_t begun_ms;
 
 	syncnet_grow(n, 3);
-	print_message("%u peers in %u swarms\n", z->peers, z->swarms);
+	print_message("# %u peers in %u swarms\n", z->peers, z->swarms);
 	for (unsigned i = 0; i < 3; i++)
 		fill(n, i, z);
 	syncnet_run(n, 1000);
@@ -131,7 +132,7 @@ static void measure(const struct size *z)
 	while (live_peers(n, 2) < live_peers(n, 0) &&
 	       sim_now(n->sim) < begun_ms + 300000)
 		syncnet_run(n, 100);
-	print_message("%u peers given to who lost them in %ld ms, %.1f MB\n",
+	print_message("# %u peers given to who lost them in %ld ms, %.1f MB\n",
 		      live_peers(n, 2), sim_now(n->sim) - begun_ms,
 		      (double)(sum(n).bytes - before.bytes) / 1e6);
 	assert_int_equal(live_peers(n, 2), live_peers(n, 0));

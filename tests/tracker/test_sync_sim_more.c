@@ -101,7 +101,7 @@ static void test_s5__closer_tracker_joins(void **state)
 			assert_int_equal(held_by(n, before[swarm][i], swarm),
 					 50);
 	}
-	print_message("S5: %u of 60 swarms handed on, all there %ld ms after "
+	print_message("# S5: %u of 60 swarms handed on, all there %ld ms after "
 		      "the ninth minute\n",
 		      taken, took_ms);
 	assert_true(taken > 0);
@@ -130,7 +130,7 @@ static void test_s5__one_becomes_four(void **state)
 		for (unsigned i = 0; i < num; i++)
 			missing += 50 - held_by(n, owners[i], swarm);
 	}
-	print_message("S5: one becomes four: %u missing; %u of 40 swarms are "
+	print_message("# S5: one becomes four: %u missing; %u of 40 swarms are "
 		      "no longer the first one's\n",
 		      missing, offered);
 	assert_int_equal(missing, 0);
@@ -357,7 +357,7 @@ static void test_liar__beyond_its_right(void **state)
 		lie(n, liar, victim, 0, syncnet_peer(i, false), true);
 	syncnet_run(n, 1000);
 	st = syncnet_stats(n, victim);
-	print_message("liar: %u of 5000 forwarded were taken, %lu refused\n",
+	print_message("# liar: %u of 5000 forwarded were taken, %lu refused\n",
 		      held_by(n, victim, 0), st.refused);
 	assert_true(held_by(n, victim, 0) > 1);
 	assert_true(held_by(n, victim, 0) <= LIMIT_SYNC_FORWARDS_PER_S * 3);
@@ -440,7 +440,7 @@ static void test_outsider__replays_and_forgeries(void **state)
 	made = n->nodes[1].sync->num_peers;
 	syncnet_run(n, 3000);
 	after = syncnet_stats(n, 1);
-	print_message("outsider: bad MACs %lu, bad packets %lu, hellos %lu\n",
+	print_message("# outsider: bad MACs %lu, bad packets %lu, hellos %lu\n",
 		      after.bad_mac - before.bad_mac,
 		      after.bad_packets - before.bad_packets,
 		      after.bad_hello - before.bad_hello);
