@@ -4,14 +4,16 @@
  * is not believed and costs nothing. */
 #include "tests/cmocka_all.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "engine/base/mem.h"
 #include "tests/tracker/syncnet.h"
 #include "tracker/overlay/sync_private.h"
 
-#define MINUTE_MS 60000
-#define PEERS     4000
+#define MINUTE_MS   60000
+#define PEERS       4000
+#define QUEUE_BYTES (2u << 20)
 
 static struct syncnet *new_net(uint64_t seed, unsigned num)
 {
@@ -394,6 +396,7 @@ static void test_outsider__replays_and_forgeries(void **state)
 	struct sync *sa = n->nodes[0].sync;
 	struct tapped t = { .net = n };
 	struct sync_stats before, after;
+	size_t used;
 	uint8_t hello[SYNC_PACKET_BYTES], key[32];
 	unsigned made, num_now = 0; /* of the present session */
 
@@ -408,6 +411,7 @@ static void test_outsider__replays_and_forgeries(void **state)
 	n->on_send = NULL;
 	assert_non_null(peer_of(n, 1, 0));
 	before = syncnet_stats(n, 1);
+	used = mallinfo2().uordblks;
 	for (unsigned i = 0; i < 2000; i++) {
 		uint8_t junk[200];
 
@@ -440,6 +444,8 @@ static void test_outsider__replays_and_forgeries(void **state)
 	made = n->nodes[1].sync->num_peers;
 	syncnet_run(n, 3000);
 	after = syncnet_stats(n, 1);
+	/* Memory is as it was, but for what the simulator's queue holds. */
+	assert_true(mallinfo2().uordblks <= used + QUEUE_BYTES);
 	print_message("# outsider: bad MACs %lu, bad packets %lu, hellos %lu\n",
 		      after.bad_mac - before.bad_mac,
 		      after.bad_packets - before.bad_packets,

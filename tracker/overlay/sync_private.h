@@ -117,6 +117,7 @@ struct sync_peer {
 	uint64_t last_nonce; /* of the last that they began */
 	int64_t compare_ms;  /* next comparison that we begin */
 	bool is_dirty;       /* something was dropped: compare soon */
+	bool is_suspect;
 	bool has_compared;
 	bool has_common; /* swarms that both own, as far as we know */
 	struct ratelimit records_in, forwards_in, visits;
