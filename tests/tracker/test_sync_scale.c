@@ -1,6 +1,6 @@
-/* Goal: a million peers in ten thousand swarms, at three owners: comparing
- * equal copies costs little, and so does telling what changes; the figures are
- * printed. A tracker that joins with nothing is given all of it. */
+/* Goal: a million peers in ten thousand swarms, and many swarms of one peer, at
+ * three owners: comparing equal copies costs little, and so does telling what
+ * changes; the figures are printed. Who lost all is given all of it. */
 #include "tests/cmocka_all.h"
 
 #include <stdlib.h>
@@ -8,21 +8,24 @@
 #include "engine/base/mem.h"
 #include "tests/tracker/syncnet.h"
 
-#define PEERS    1000000u
-#define SWARMS   10000u
+struct size {
+	unsigned peers, swarms;
+};
+
 #define MINUTE_S 60
 /* What a million peers have to say: a renewal each 22.5 min of an announce each
  * 30 min, a third of whom come and go in an hour; computed beforehand. */
 #define RECORDS_S 1481
 
-static void fill(struct syncnet *n, unsigned i)
+static void fill(struct syncnet *n, unsigned i, const struct size *z)
 {
-	for (unsigned p = 0; p < PEERS; p++) {
-		struct swarm_record r = { .infohash = syncnet_swarm(p % SWARMS),
-					  .peer = syncnet_peer(p, false),
-					  .state = p % 4 ? SWARM_LEECHER
-							 : SWARM_SEEDER,
-					  .age_min = (uint8_t)(p % 30) };
+	for (unsigned p = 0; p < z->peers; p++) {
+		struct swarm_record r = {
+			.infohash = syncnet_swarm(p % z->swarms),
+			.peer = syncnet_peer(p, false),
+			.state = p % 4 ? SWARM_LEECHER : SWARM_SEEDER,
+			.age_min = (uint8_t)(p % 30)
+		};
 
 		(void)swarms_apply(n->nodes[i].swarms, &r);
 	}
@@ -55,25 +58,26 @@ static void print_figures(const char *what, struct syncnet *n,
 {
 	struct figures f = sum(n);
 
-	print_message("%s: a tracker and second: %.1f kB in %.1f packets out, "
-		      "%.0f records of news, %.1f of comparisons, cpu %.2f %%; "
-		      "walks %lu, rounds with differences %lu\n",
-		      what, (double)(f.bytes - before->bytes) / 3e3 / spent_s,
-		      (double)(f.packets - before->packets) / 3 / spent_s,
-		      (double)(f.records - before->records) / 3 / spent_s,
-		      (double)(f.handed - before->handed) / 3 / spent_s,
-		      (double)(f.cpu_us - before->cpu_us) / 3e4 / spent_s,
-		      f.walks - before->walks, f.different - before->different);
+	print_message(
+		"# %s: a tracker and second: %.1f kB in %.1f packets out, "
+		"%.0f records of news, %.1f of comparisons, cpu %.2f %%; "
+		"walks %lu, rounds with differences %lu\n",
+		what, (double)(f.bytes - before->bytes) / 3e3 / spent_s,
+		(double)(f.packets - before->packets) / 3 / spent_s,
+		(double)(f.records - before->records) / 3 / spent_s,
+		(double)(f.handed - before->handed) / 3 / spent_s,
+		(double)(f.cpu_us - before->cpu_us) / 3e4 / spent_s,
+		f.walks - before->walks, f.different - before->different);
 }
 
-static void load(struct syncnet *n, unsigned seconds)
+static void load(struct syncnet *n, unsigned seconds, const struct size *z)
 {
-	unsigned peer = PEERS, due = 0;
+	unsigned peer = z->peers, due = 0;
 
 	for (unsigned t = 0; t < seconds * 100; t++) {
 		for (due += RECORDS_S; due >= 100; due -= 100, peer++) {
 			struct syncnet_announce a = {
-				.swarm = sim_below(n->sim, SWARMS),
+				.swarm = sim_below(n->sim, z->swarms),
 				.peer = peer,
 				.event = ANNOUNCE_STARTED
 			};
@@ -92,7 +96,7 @@ static unsigned live_peers(struct syncnet *n, unsigned i)
 	return (unsigned)(st.peers4 + st.peers6);
 }
 
-static void test_million(void **state)
+static void measure(const struct size *z)
 {
 	struct sim_options so = {
 		.seed = 1, .max_hosts = 8, .rtt_min_ms = 20, .rtt_max_ms = 60
@@ -102,8 +106,9 @@ static void test_million(void **state)
 	int64_t begun_ms;
 
 	syncnet_grow(n, 3);
+	print_message("# %u peers in %u swarms\n", z->peers, z->swarms);
 	for (unsigned i = 0; i < 3; i++)
-		fill(n, i);
+		fill(n, i, z);
 	syncnet_run(n, 1000);
 	/* Sessions begin with what is theirs. */
 	sync_on_change(n->nodes[0].sync);
@@ -113,7 +118,7 @@ static void test_million(void **state)
 	print_figures("quiet", n, &before, MINUTE_S);
 	assert_int_equal(sum(n).different, before.different);
 	before = sum(n);
-	load(n, MINUTE_S);
+	load(n, MINUTE_S, z);
 	print_figures("1,481 records/s", n, &before, MINUTE_S);
 	syncnet_run(n, 2000);
 	for (unsigned i = 1; i < 3; i++)
@@ -127,17 +132,28 @@ static void test_million(void **state)
 	while (live_peers(n, 2) < live_peers(n, 0) &&
 	       sim_now(n->sim) < begun_ms + 300000)
 		syncnet_run(n, 100);
-	print_message("%u peers given to who lost them in %ld ms, %.1f MB\n",
+	print_message("# %u peers given to who lost them in %ld ms, %.1f MB\n",
 		      live_peers(n, 2), sim_now(n->sim) - begun_ms,
 		      (double)(sum(n).bytes - before.bytes) / 1e6);
 	assert_int_equal(live_peers(n, 2), live_peers(n, 0));
 	syncnet_free(n);
 }
 
+static void test_million(void **state)
+{
+	measure(&(struct size){ 1000000, 10000 });
+}
+
+static void test_lonely_peers(void **state)
+{
+	measure(&(struct size){ 200000, 200000 });
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_million),
+		cmocka_unit_test(test_lonely_peers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,8 +191,9 @@ static void test_s2__kill_one_under_load(void **state)
 	wrong = count_all_wrong(l, dead_ms - 2000);
 	syncnet_off(n, owners[0]);
 	print_stats(n, "S2");
-	print_message("S2: %u peers, %u wrong 2 s before the end, cpu %lu us\n",
-		      l->num, wrong, n->cpu_us);
+	print_message(
+		"# S2: %u peers, %u wrong 2 s before the end, cpu %lu us\n",
+		l->num, wrong, n->cpu_us);
 	assert_int_equal(wrong, 0);
 	/* And the next closest becomes an owner of what it had. */
 	wrong = count_all_wrong(l, dead_ms - 2000);
@@ -201,7 +202,7 @@ static void test_s2__kill_one_under_load(void **state)
 		syncnet_run(n, 1000);
 		wrong = count_all_wrong(l, dead_ms - 2000);
 	}
-	print_message("S2: %u wrong after %ld ms\n", wrong,
+	print_message("# S2: %u wrong after %ld ms\n", wrong,
 		      sim_now(n->sim) - dead_ms);
 	assert_int_equal(wrong, 0);
 	load_free(l);
@@ -256,15 +257,16 @@ static void test_s3__rolling_restart(void **state)
 		run_load(l, 500, 5000);
 		syncnet_on(n, i);
 		run_load(l, 500, 20000);
-		print_message("S3: %u left after %u ms; %u wrong 20 s after it "
-			      "is back\n",
-			      i, waited * 100,
-			      count_all_wrong(l, sim_now(n->sim) - 2000));
+		print_message(
+			"# S3: %u left after %u ms; %u wrong 20 s after it "
+			"is back\n",
+			i, waited * 100,
+			count_all_wrong(l, sim_now(n->sim) - 2000));
 	}
 	syncnet_run(n, 60000);
 	wrong = count_all_wrong(l, sim_now(n->sim) - 2000);
 	print_stats(n, "S3");
-	print_message("S3: %u peers, %u wrong\n", l->num, wrong);
+	print_message("# S3: %u peers, %u wrong\n", l->num, wrong);
 	assert_int_equal(wrong, 0);
 	assert_int_equal(completed_of(n, 1), 20);
 	load_free(l);
@@ -311,12 +313,12 @@ static void test_s4__partition(void **state)
 		wrong = count_all_wrong(l, healed_ms);
 	}
 	print_stats(n, "S4");
-	print_message("S4: %u peers, %u before; %u wrong after %ld ms\n",
+	print_message("# S4: %u peers, %u before; %u wrong after %ld ms\n",
 		      l->num, before, wrong, sim_now(n->sim) - healed_ms);
 	assert_int_equal(wrong, 0);
 	syncnet_run(n, 180000);
 	wrong = count_all_wrong(l, healed_ms);
-	print_message("S4: %u wrong 3 min later\n", wrong);
+	print_message("# S4: %u wrong 3 min later\n", wrong);
 	assert_int_equal(wrong, 0);
 	load_free(l);
 	syncnet_free(n);
@@ -339,8 +341,8 @@ static void lose(unsigned percent, int64_t after_ms)
 	}
 	wrong = count_all_wrong(l, before_ms);
 	print_stats(n, "loss");
-	print_message("%u %% loss: %u peers, %u wrong after %ld ms\n", percent,
-		      l->num, wrong, labs(after_ms));
+	print_message("# %u %% loss: %u peers, %u wrong after %ld ms\n",
+		      percent, l->num, wrong, labs(after_ms));
 	assert_int_equal(wrong, 0);
 	load_free(l);
 	syncnet_free(n);

@@ -146,9 +146,12 @@ static bool check_silence(struct sync *s, struct sync_peer *p)
 	if (p->session.tx && now - p->sent_ms >= SYNC_PING_MS &&
 	    !p->session.num_flight)
 		(void)sync_queue_frame(s, p, SYNC_F_PING, NULL, 0);
-	/* It may have forgotten us, and what says so may be lost. */
-	if (p->session.tx && silent >= SYNC_SUSPECT_MS)
+	if (silent >= SYNC_SUSPECT_MS && !p->is_suspect) {
+		p->is_suspect = true;
+		kt_on_silence(s->kt, &p->addr); /* asks for itself */
+		/* It may have forgotten us, and what says so may be lost. */
 		sync_hello_start(s, p);
+	}
 	return true;
 }
 
@@ -190,6 +193,8 @@ static int64_t peer_next_ms(struct sync *s, struct sync_peer *p)
 	int64_t now = sync_now(s), next = p->heard_ms + SYNC_DEAD_MS;
 
 	least(&next, p->shared_ms + IDLE_MS + 1);
+	if (!p->is_suspect)
+		least(&next, p->heard_ms + SYNC_SUSPECT_MS);
 	if (p->hello.is_going)
 		least(&next, p->hello.next_ms);
 	if (!p->session.tx)
@@ -197,13 +202,12 @@ static int64_t peer_next_ms(struct sync *s, struct sync_peer *p)
 	least(&next, sync_session_next_ms(p));
 	if (!p->session.num_flight)
 		least(&next, p->sent_ms + SYNC_PING_MS);
-	if (!p->hello.is_going)
-		least(&next, p->heard_ms + SYNC_SUSPECT_MS);
 	if (!p->round.step)
 		least(&next, p->compare_ms);
 	if (!sync_session_has_room(&p->session))
 		return next;
-	if (p->control.len || !list_is_empty(&p->again))
+	if (p->control.len || !list_is_empty(&p->again) ||
+	    sync_is_news_due(s, p))
 		least(&next, now);
 	least(&next,
 	      s->is_leaving && p->flush_ms != INT64_MAX ? now : p->flush_ms);
@@ -269,7 +273,7 @@ bool sync_is_idle(const struct sync *s)
 		const struct sync_peer *p = s->peers[i];
 
 		if (p && (p->round.step || sync_has_to_send(s, p) ||
-			  (s->is_leaving && !p->has_compared)))
+			  (s->is_leaving && p->has_common && !p->has_compared)))
 			return false;
 	}
 	return true;

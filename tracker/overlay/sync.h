@@ -2,15 +2,25 @@
  *
  * Deltas: what changed goes to the other owners at once (within 250 ms, 42
  * records a packet), a renewal only when their copy is older than half a life.
- * Anti-entropy: every minute each pair of owners compares digests of what they
+ * Anti-entropy: every minute each pair of owners compares sums of what they
  * share, and exchanges where they differ. Hand-off: when owners change, those
- * who hold a swarm push it to those who now should, hottest first, under a cap
- * on bytes a second; old owners answer for one life more. Failure detection:
- * owners that share swarms hear each other every 5 s; silent for 15 s is
- * suspect, for 30 s dead, and the next closest becomes an owner.
+ * who hold a swarm name it to those who now should, and send it to who lacks
+ * it, hottest first, under a cap on bytes a second; old owners answer for one
+ * life more. Failure detection: owners that share swarms hear each other every
+ * 5 s; of who is silent for 15 s kt is told, which asks for itself; after 30 s
+ * it is dead, and the next closest becomes an owner.
  *
- * A session between two trackers is an X25519 exchange signed with both nodes'
- * keys; every packet carries a MAC. Only present owners may write.
+ * A swarm lives at its infohash, or at the KEY that its announces name. An
+ * announce at who is no owner is answered there, forwarded to the owners, and
+ * makes it hear of that swarm from them for one life.
+ *
+ * All goes over UDP, in datagrams of at most 1232 bytes that begin with 'K'. A
+ * session between two trackers is an X25519 exchange signed with both nodes'
+ * keys; every packet carries a MAC. Only present and recent owners may write,
+ * other members of the overlay forward a bounded number of announces.
+ *
+ * Who calls swarms_tick with the same clock as io.now is right to; a clock that
+ * is late by more than a second may bring back who left in that second.
  *
  * No socket, no clock, no chance of its own. Loop thread. */
 #pragma once
@@ -50,7 +60,8 @@ int64_t sync_next_ms(struct sync *s);
 
 /* Announces that were answered here. */
 void sync_tell(struct sync *s, const struct telling *t, size_t n);
-/* Who owns swarms has changed (kt_io.on_change). */
+/* Who owns swarms has changed (kt_io.on_change). Without it that is seen within
+ * a second. */
 void sync_on_change(struct sync *s);
 /* Going away: what is not told yet goes out now, and what only we hold is
  * handed on. Call sync_is_idle until it is true, or you have waited enough. */

@@ -188,7 +188,7 @@ static void pack_end(struct sync_pack *k)
 	}
 }
 
-static bool is_news_due(struct sync *s, const struct sync_peer *p)
+bool sync_is_news_due(struct sync *s, const struct sync_peer *p)
 {
 	return p->q4.len >= FULL4 || p->q6.len >= FULL6 ||
 	       p->flush_ms <= sync_now(s) ||
@@ -234,7 +234,7 @@ void sync_pump(struct sync *s, struct sync_peer *p)
 
 		if (first) {
 			packet = list_entry(first, struct sync_packet, node);
-		} else if (p->control.len || is_news_due(s, p) ||
+		} else if (p->control.len || sync_is_news_due(s, p) ||
 			   may_bulk(s, p)) {
 			packet = pack(s, p);
 		} else {
@@ -323,8 +323,10 @@ static void tell_one(struct sync *s, const struct telling *t)
 		if (owners[i].is_self)
 			continue;
 		p = sync_peer_get(s, &owners[i].id, &owners[i].addr);
-		if (p)
-			(void)sync_queue_record(s, p, &t->record, !is_self);
+		if (!p)
+			continue;
+		p->has_common |= is_self;
+		(void)sync_queue_record(s, p, &t->record, !is_self);
 	}
 	if (!is_self && n) {
 		s->stats.forwarded++;
@@ -338,7 +340,7 @@ void sync_tell(struct sync *s, const struct telling *t, size_t n)
 	for (size_t i = 0; i < n; i++)
 		tell_one(s, &t[i]);
 	for (unsigned i = 0; i < LIMIT_SYNC_PEERS; i++) {
-		if (s->peers[i] && is_news_due(s, s->peers[i]))
+		if (s->peers[i] && sync_is_news_due(s, s->peers[i]))
 			sync_pump(s, s->peers[i]);
 	}
 	sync_wake(s);

@@ -23,7 +23,8 @@
 #define SUMS_AT_ONCE  280  /* in a frame */
 #define BITS_AT_ONCE  1024 /* bytes of them */
 #define ROUND_MS      30000
-#define AGAIN_MS      2000 /* between two, however much was dropped */
+#define LISTING_MS    300000 /* as fast as the other takes it */
+#define AGAIN_MS      2000   /* between two, however much was dropped */
 #define AFTER_FAIL_MS 10000
 
 void sync_digest_end(struct sync_peer *p)
@@ -243,7 +244,9 @@ void sync_digest_tick(struct sync *s, struct sync_peer *p)
 
 	if (!p->session.tx)
 		return;
-	if (p->round.step && now - p->round.begun_ms > ROUND_MS) {
+	if (p->round.step &&
+	    now - p->round.begun_ms >
+		    (p->round.step == ROUND_LISTING ? LISTING_MS : ROUND_MS)) {
 		sync_digest_end(p);
 		p->compare_ms = now + AFTER_FAIL_MS;
 	}
@@ -254,12 +257,14 @@ void sync_digest_tick(struct sync *s, struct sync_peer *p)
 		p->compare_ms = now + AGAIN_MS;
 	if (p->compare_ms > now)
 		return;
-	if (sync_leads(s, &p->id)) {
+	/* Who only forwards to us, or we to them, is not compared with. */
+	if (p->has_common && sync_leads(s, &p->id)) {
 		sync_digest_begin(s, p);
-	} else {
-		if (p->is_dirty)
-			(void)sync_queue_frame(s, p, SYNC_F_NUDGE, NULL, 0);
-		p->is_dirty = false;
-		p->compare_ms = INT64_MAX;
+		return;
 	}
+	if (p->has_common && p->is_dirty)
+		(void)sync_queue_frame(s, p, SYNC_F_NUDGE, NULL, 0);
+	p->is_dirty = false;
+	p->compare_ms =
+		sync_leads(s, &p->id) ? now + SYNC_COMPARE_MS : INT64_MAX;
 }

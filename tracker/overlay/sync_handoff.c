@@ -108,12 +108,8 @@ static void fill(void *arg, const struct swarm_view *v)
 
 	for (; x->job->pos < v->num_peers; x->job->pos++) {
 		swarm_view_peer(x->s->swarms, v, x->job->pos, &r);
-		r.is_completion = false;
-		if (r.age_min >= x->s->ttl_min || !is_wanted(x, base, &r))
+		if (!is_wanted(x, base, &r) || !sync_is_told(x->s, &r))
 			continue;
-		/* Minutes begin at another moment there: the dead are not to
-		 * come back because of that. */
-		r.age_min += r.state != SWARM_GONE;
 		n = sync_put_record(bytes, &r, false);
 		if (!sync_pack_record(x->s, x->pack, bytes, n)) {
 			x->is_full = true;
@@ -289,6 +285,21 @@ void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 	}
 	if (len)
 		(void)sync_queue_frame(s, p, SYNC_F_WANT, list, len);
+}
+
+void sync_on_counts(struct sync *s, struct sync_peer *p, struct span body)
+{
+	struct cursor c = cursor_of(body.ptr, body.len);
+	struct sync_item item;
+
+	cursor_skip(&c, 8);
+	while (cursor_left(&c) >= SYNC_ITEM_BYTES) {
+		sync_get_item(cursor_span(&c, SYNC_ITEM_BYTES).ptr, &item);
+		if (item.completed <= LIMIT_SYNC_COMPLETED &&
+		    sync_may_write(s, p, &item.infohash))
+			swarms_raise_completed(s->swarms, &item.infohash,
+					       item.completed);
+	}
 }
 
 void sync_on_want(struct sync *s, struct sync_peer *p, struct span body)

@@ -241,6 +241,7 @@ static void accept_hello(struct sync *s, struct sync_peer *p,
 		  p->accept + p->accept_len - SYNC_SIG_BYTES);
 	memcpy(p->accept_tag, v->key, SYNC_TAG_BYTES);
 	open_session(&p->unproven, shared, &x, false);
+	p->accepted_ms = sync_now(s);
 	sync_send_raw(s, &p->addr, p->accept, p->accept_len);
 }
 
@@ -269,10 +270,13 @@ void sync_on_hello(struct sync *s, const struct addr *from,
 		sync_send_raw(s, from, p->accept, p->accept_len);
 		return;
 	}
-	if (!ratelimit_room(&s->hellos, sync_now(s)))
-		return;
-	ratelimit_take(&s->hellos, 1);
+	/* Strangers take nothing from what members may cost. */
 	m = sync_member(s, from, v->pk);
+	if (m && ((p && sync_now(s) - p->accepted_ms < HELLO_AGAIN_MS) ||
+		  !ratelimit_room(&s->hellos, sync_now(s))))
+		return;
+	if (m)
+		ratelimit_take(&s->hellos, 1);
 	if (!m || sync_leads(s, &m->id) ||
 	    !sync_verify(v->pk, text,
 			 hello_text(text, v->key, v->pk, v->to, v->cookie),

@@ -98,8 +98,9 @@ enum sync_frame_kind {
 	SYNC_F_WANT,    /* infohashes: send me all of them */
 	SYNC_F_BUCKETS, /* nonce 8, infohash 20, log2 1, first 2, sums 4 each */
 	SYNC_F_DIFFER,  /* nonce 8, infohash 20, log2 1, first 2, bits */
-	SYNC_F_PULL,  /* nonce 8, infohash 20, has a KEY 1, its id 20, sum 4 */
-	SYNC_F_GIVEN, /* infohashes: that was all of them */
+	SYNC_F_PULL,   /* nonce 8, infohash 20, has a KEY 1, its id 20, sum 4 */
+	SYNC_F_GIVEN,  /* infohashes: that was all of them */
+	SYNC_F_COUNTS, /* as SWARMS: completions alone */
 };
 
 #define SYNC_FRAME_HEAD      3

@@ -13,6 +13,8 @@
 #include "engine/base/check.h"
 #include "engine/base/sha.h"
 
+/* Owners with us are found useful at each comparison. */
+#define USEFUL_MS  (3 * SYNC_COMPARE_MS / 2)
 #define MEMBERS_MS 1000 /* the copy of kt's list is as old as this */
 
 struct sync_peer *sync_peer_of(struct sync *s, const struct kad_id *id)
@@ -53,6 +55,7 @@ static struct sync_peer *make(struct sync *s, unsigned slot,
 	p->ack_ms = p->flush_ms = p->compare_ms = INT64_MAX;
 	p->slowed_ms = now;
 	p->cwnd = 16;
+	p->accepted_ms = INT64_MIN / 2;
 	list_init(&p->again);
 	p->open_at = SIZE_MAX;
 	buf_init(&p->control, LIMIT_SYNC_CONTROL_BYTES);
@@ -64,6 +67,22 @@ static struct sync_peer *make(struct sync *s, unsigned slot,
 	s->peers[slot] = p;
 	s->num_peers++;
 	return p;
+}
+
+/* Who was of use least lately goes, if that is a while ago. */
+static bool make_room(struct sync *s, unsigned *slot)
+{
+	unsigned oldest = 0;
+
+	for (unsigned i = 1; i < LIMIT_SYNC_PEERS; i++) {
+		if (s->peers[i]->shared_ms < s->peers[oldest]->shared_ms)
+			oldest = i;
+	}
+	if (sync_now(s) - s->peers[oldest]->shared_ms < USEFUL_MS)
+		return false;
+	sync_peer_drop(s, s->peers[oldest]);
+	*slot = oldest;
+	return true;
 }
 
 struct sync_peer *sync_peer_get(struct sync *s, const struct kad_id *id,
@@ -82,7 +101,7 @@ struct sync_peer *sync_peer_get(struct sync *s, const struct kad_id *id,
 			sync_peer_drop(s, p);
 		while (slot < LIMIT_SYNC_PEERS && s->peers[slot])
 			slot++;
-		if (slot == LIMIT_SYNC_PEERS)
+		if (slot == LIMIT_SYNC_PEERS && !make_room(s, &slot))
 			return NULL;
 		p = make(s, slot, id, addr);
 		sync_hello_start(s, p);

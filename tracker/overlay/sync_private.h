@@ -95,7 +95,8 @@ struct sync_peer {
 	uint32_t number; /* slot and generation: names it after its end */
 	struct sync_session session, unproven; /* the second: we accepted */
 	uint64_t last_session;                 /* the one before, ignored */
-	uint8_t accept[SYNC_PACKET_BYTES];     /* said to unproven */
+	int64_t accepted_ms;
+	uint8_t accept[SYNC_PACKET_BYTES]; /* said to unproven */
 	size_t accept_len;
 	uint8_t accept_tag[SYNC_TAG_BYTES];
 	struct sync_hello_state hello;
@@ -116,7 +117,9 @@ struct sync_peer {
 	uint64_t last_nonce; /* of the last that they began */
 	int64_t compare_ms;  /* next comparison that we begin */
 	bool is_dirty;       /* something was dropped: compare soon */
+	bool is_suspect;
 	bool has_compared;
+	bool has_common; /* swarms that both own, as far as we know */
 	struct ratelimit records_in, forwards_in, visits;
 	struct { /* the last question of may_write */
 		struct infohash infohash;
@@ -284,6 +287,7 @@ bool sync_queue_frame(struct sync *s, struct sync_peer *p,
 		      enum sync_frame_kind kind, const void *body, size_t len);
 /* Sends what may go now. */
 void sync_pump(struct sync *s, struct sync_peer *p);
+bool sync_is_news_due(struct sync *s, const struct sync_peer *p);
 bool sync_has_to_send(const struct sync *s, const struct sync_peer *p);
 /* One more swarm in a list of them: a frame if need be. The same. */
 bool sync_queue_item(struct sync *s, struct sync_peer *p,
@@ -333,6 +337,9 @@ bool sync_sum_record(const struct sync *s, uint64_t base,
 		     uint64_t *sum);
 unsigned sync_group_of(uint64_t nonce, const struct infohash *ih,
 		       unsigned log2);
+/* Changes a record of ours as others are told of it, other than as news. False:
+ * it is not told. */
+bool sync_is_told(const struct sync *s, struct swarm_record *r);
 struct sync_summed {
 	bool is_here;
 	unsigned num; /* peers looked at */
@@ -351,6 +358,7 @@ void sync_job_add(struct sync *s, struct sync_peer *p,
 bool sync_job_fill(struct sync *s, struct sync_peer *p, struct sync_pack *k);
 void sync_on_items(struct sync *s, struct sync_peer *p, struct span body,
 		   bool is_offer);
+void sync_on_counts(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_given(struct sync *s, const struct sync_peer *p, struct span body);
 void sync_on_want(struct sync *s, struct sync_peer *p, struct span body);
 void sync_on_buckets(struct sync *s, struct sync_peer *p, struct span body);

@@ -177,6 +177,7 @@ static void on_frame(struct sync *s, struct sync_peer *p,
 		break;
 	case SYNC_F_NUDGE:
 		p->is_dirty = true;
+		p->has_common = true;
 		break;
 	case SYNC_F_BEGIN:
 		sync_on_begin(s, p, f->body);
@@ -195,6 +196,9 @@ static void on_frame(struct sync *s, struct sync_peer *p,
 		break;
 	case SYNC_F_WANT:
 		sync_on_want(s, p, f->body);
+		break;
+	case SYNC_F_COUNTS:
+		sync_on_counts(s, p, f->body);
 		break;
 	case SYNC_F_GIVEN:
 		sync_on_given(s, p, f->body);

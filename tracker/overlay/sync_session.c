@@ -59,6 +59,7 @@ void sync_session_replace(struct sync *s, struct sync_peer *p,
 	p->session = *next;
 	memset(next, 0, sizeof(*next));
 	p->heard_ms = sync_now(s);
+	p->is_suspect = false;
 	p->ack_ms = INT64_MAX;
 	p->cwnd = CWND_FIRST;
 	p->hello.is_going = false;
@@ -241,6 +242,7 @@ void sync_on_sealed(struct sync *s, const struct addr *from,
 	if (ss == &p->unproven)
 		sync_session_replace(s, p, ss);
 	p->heard_ms = sync_now(s);
+	p->is_suspect = false;
 	number = p->number;
 	on_acks(s, p, &v->acks);
 	if (v->kind == SYNC_DATA)

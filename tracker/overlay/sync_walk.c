@@ -19,6 +19,7 @@
 #define SLICE_COST      20000 /* peers */
 #define SWARM_COST      30    /* looking up its owners, in peers */
 #define SLICE_MS        5
+#define SMALL_PEERS     2
 #define STUCK_MS        10000 /* for a peer that does not take what it is told */
 #define SURVEY_AGAIN_MS 60000
 
@@ -55,6 +56,17 @@ bool sync_sum_record(const struct sync *s, uint64_t base,
 	*sum = mix(key ^ (r->state != SWARM_LEECHER));
 	return r->state != SWARM_GONE &&
 	       (unsigned)r->age_min + SYNC_CLOSING_MIN < s->ttl_min;
+}
+
+bool sync_is_told(const struct sync *s, struct swarm_record *r)
+{
+	if (r->age_min >= s->ttl_min)
+		return false;
+	r->is_completion = false;
+	/* Minutes begin at another moment there: the dead are not to come back
+	 * because of that. */
+	r->age_min += r->state != SWARM_GONE;
+	return true;
 }
 
 struct summing {
@@ -108,6 +120,26 @@ static struct sync_summed sum_view(struct sync *s, uint64_t nonce,
 	return x.out;
 }
 
+/* Of a swarm with few peers, they are no longer than its sum: they are told at
+ * once, without being wanted. False: it has more. */
+static bool tell_small(struct sync *s, struct sync_peer *p,
+		       const struct swarm_view *v, uint64_t nonce,
+		       const struct sync_item *item)
+{
+	struct swarm_record r;
+
+	if (v->num_peers > SMALL_PEERS)
+		return false;
+	for (unsigned i = 0; i < v->num_peers; i++) {
+		swarm_view_peer(s->swarms, v, i, &r);
+		if (sync_is_told(s, &r) && sync_queue_record(s, p, &r, false))
+			s->stats.handed_off++;
+	}
+	if (item->completed)
+		(void)sync_queue_item(s, p, SYNC_F_COUNTS, nonce, item);
+	return true;
+}
+
 static void offer(struct sync *s, const struct swarm_view *v,
 		  const struct kt_owner *owners, unsigned n)
 {
@@ -132,8 +164,12 @@ static void survey(void *arg, const struct swarm_view *v)
 
 	s->walk.cost += SWARM_COST;
 	for (unsigned i = 0; i < n; i++) {
+		struct sync_peer *p = NULL;
+
 		if (!owners[i].is_self)
-			(void)sync_peer_get(s, &owners[i].id, &owners[i].addr);
+			p = sync_peer_get(s, &owners[i].id, &owners[i].addr);
+		if (p)
+			p->has_common |= is_self;
 	}
 	if (!is_self && s->walk.is_offering)
 		offer(s, v, owners, n);
@@ -169,6 +205,7 @@ static void sum_group(void *arg, const struct swarm_view *v)
 	if (!sum.is_here) /* nobody tells of torrents without peers */
 		return;
 	x->p->shared_ms = sync_now(x->s);
+	x->p->has_common = true;
 	r->sums[sync_group_of(r->nonce, v->infohash, r->log2)] +=
 		sum.sum + (uint32_t)mix(r->nonce + sum.completed);
 }
@@ -187,7 +224,7 @@ static void list_swarm(void *arg, const struct swarm_view *v)
 	sum = sum_view(x->s, r->nonce, v);
 	item.sum = sum.sum;
 	item.completed = sum.completed;
-	if (sum.is_here)
+	if (sum.is_here && !tell_small(x->s, x->p, v, r->nonce, &item))
 		(void)sync_queue_item(x->s, x->p, SYNC_F_SWARMS, r->nonce,
 				      &item);
 }
@@ -196,10 +233,14 @@ static void list_swarm(void *arg, const struct swarm_view *v)
 
 static bool is_full(const struct sync_peer *p)
 {
-	return p->control.len > LIMIT_SYNC_CONTROL_BYTES / 2;
+	return p->control.len > LIMIT_SYNC_CONTROL_BYTES / 2 ||
+	       p->q4.len > LIMIT_SYNC_QUEUE_BYTES / 2 ||
+	       p->q6.len > LIMIT_SYNC_QUEUE_BYTES / 2 ||
+	       p->num_jobs > LIMIT_SYNC_JOBS / 2;
 }
 
-/* Somebody has to take what was told before there is more. */
+/* Somebody has to take what was told, and what it wanted then, before there is
+ * more. A comparison has a time of its own. */
 static bool must_wait(struct sync *s)
 {
 	struct sync_walk *w = &s->walk;
@@ -215,7 +256,7 @@ static bool must_wait(struct sync *s)
 	}
 	if (!w->stuck_ms)
 		w->stuck_ms = sync_now(s);
-	return sync_now(s) - w->stuck_ms < STUCK_MS;
+	return w->kind == WALK_LIST || sync_now(s) - w->stuck_ms < STUCK_MS;
 }
 
 static void visit(struct sync *s)
@@ -265,6 +306,7 @@ static void choose(struct sync *s)
 			continue;
 		if (p->round.step == ROUND_SUMMING) {
 			begin(s, WALK_SUMS, p->number);
+			p->has_common = false; /* until one is seen */
 			return;
 		}
 		if (p->round.step == ROUND_LISTING) {
