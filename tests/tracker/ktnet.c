@@ -26,6 +26,7 @@ static int64_t on_wall(void *arg)
 {
 	struct ktnet *net = ((struct ktnet_node *)arg)->net;
 
+	net->wall_asked++;
 	return net->wall_s + sim_now(net->sim) / 1000;
 }
 

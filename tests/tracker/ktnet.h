@@ -23,10 +23,11 @@ struct ktnet {
 	struct ktnet_node *nodes; /* owned */
 	unsigned num, max;
 	struct kt_options options;
-	struct addr boot;  /* who is asked for nodes; family 0: nobody */
-	struct addr boot6; /* likewise, by those without IPv4 */
-	int64_t wall_s;    /* at the beginning */
-	bool is_learnt;    /* nobody is told its address */
+	struct addr boot;    /* who is asked for nodes; family 0: nobody */
+	struct addr boot6;   /* likewise, by those without IPv4 */
+	int64_t wall_s;      /* at the beginning */
+	unsigned wall_asked; /* times that somebody looked at it */
+	bool is_learnt;      /* nobody is told its address */
 };
 
 struct ktnet *ktnet_new(const struct sim_options *options, unsigned max);

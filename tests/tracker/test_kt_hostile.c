@@ -318,6 +318,7 @@ static void test_certificates__expire(void **state)
 	sim_run(n->sim, sim_now(n->sim) + 60000);
 	kt_stats(n->nodes[client].kt, &s);
 	assert_int_equal(s.good[0], 1);
+	assert_true(n->wall_asked > 0);
 	kt_key_release(&realm_key);
 	ktnet_free(n);
 }

@@ -55,6 +55,8 @@ static void test_kt__few_find_each_other(void **state)
 				assert_true(kad_id_eq(&own[j].id,
 						      &n->nodes[want[j]].id));
 		}
+		/* S11: no clock that can jump is looked at. */
+		assert_int_equal(n->wall_asked, 0);
 		ktnet_free(n);
 	}
 }
