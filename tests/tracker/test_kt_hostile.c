@@ -269,7 +269,7 @@ static void test_liars__hide_nobody(void **state)
 			found += is_there;
 		}
 	}
-	print_message("liars: %u of %u honest owners found\n", found, asked);
+	print_message("# liars: %u of %u honest owners found\n", found, asked);
 	assert_int_equal(found, asked);
 	for (unsigned i = 0; i < 8; i++)
 		kt_key_release(&liars[i].key);
@@ -380,14 +380,15 @@ static void test_floods__meet_limits(void **state)
 			(void)kt_on_packet(k, &from, out, len);
 		}
 		kt_stats(k, &after);
-		print_message("flood %u: %zd bytes more\n", kind,
+		print_message("# flood %u: %zd bytes more\n", kind,
 			      (ssize_t)(mallinfo2().uordblks - used));
 		assert_true(mallinfo2().uordblks <= used);
 		k->io.send = send;
 		max = kind == 0   ? 10 * LIMIT_KT_ADDRESS_PER_S
 		      : kind == 1 ? 4 * LIMIT_KT_NET_PER_S
 				  : 4 * LIMIT_KT_QUERIES_PER_S;
-		print_message("flood %u: %llu answers to 60000 queries\n", kind,
+		print_message("# flood %u: %llu answers to 60000 queries\n",
+			      kind,
 			      (unsigned long long)(after.answers_out -
 						   before.answers_out));
 		assert_true(after.answers_out - before.answers_out <= max);

@@ -36,7 +36,7 @@ static void print_figures(const char *what, struct figures *f)
 {
 	qsort(f->took, f->num, sizeof(f->took[0]), compare);
 	qsort(f->hops, f->num, sizeof(f->hops[0]), compare);
-	print_message("%s: %u/%u right, ms median %u p95 %u max %u, "
+	print_message("# %s: %u/%u right, ms median %u p95 %u max %u, "
 		      "round trips %.1f, hops median %u max %u, "
 		      "queries %.1f\n",
 		      what, f->right, f->num, f->took[f->num / 2],
@@ -142,7 +142,7 @@ static void test_s8__most_packets_are_lost(void **state)
 		note(&f, &o, ktnet_is_right(n, &key, &o));
 	}
 	print_figures("S8 50 trackers, 60 % loss", &f);
-	print_message("S8 found a true owner: %u/200\n", num);
+	print_message("# S8 found a true owner: %u/200\n", num);
 	assert_true(num >= 190);
 	ktnet_free(n);
 }
@@ -183,7 +183,7 @@ static void test_growth__one_to_fifty(void **state)
 			asked++;
 		}
 	}
-	print_message("growth: kt_owners right %u/%u\n", agree, asked);
+	print_message("# growth: kt_owners right %u/%u\n", agree, asked);
 	assert_true(agree >= asked * 95 / 100);
 	ktnet_free(n);
 }
@@ -221,7 +221,7 @@ static void test_churn__trackers_come_and_go(void **state)
 		}
 	}
 	print_figures("churn", &f);
-	print_message("churn: %u of %u owners told were dead\n", dead, told);
+	print_message("# churn: %u of %u owners told were dead\n", dead, told);
 	assert_int_equal(dead, 0);
 	/* Newcomers come last for ten minutes: so not all are the closest. */
 	assert_true(told >= 3 * 180 - 5);

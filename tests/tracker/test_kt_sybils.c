@@ -31,7 +31,7 @@ static void test_s6__one_subnet_owns_one_of_three(void **state)
 	for (unsigned i = 0; i < o.found.num; i++)
 		theirs += o.owners[i].addr.ip[1] == 7777 >> 8 &&
 			  o.owners[i].addr.ip[2] == (7777 & 255);
-	print_message("S6: one /24 with 64 trackers owns %u of %u\n", theirs,
+	print_message("# S6: one /24 with 64 trackers owns %u of %u\n", theirs,
 		      o.found.num);
 	assert_true(o.found.num >= 3);
 	assert_int_equal(theirs, 1);
@@ -103,7 +103,7 @@ static void test_s6__what_subnets_buy(void **state)
 			any += theirs > 0;
 			all += theirs == KT_REPLICAS;
 		}
-		print_message("S6: %u subnets among 100 trackers: first of "
+		print_message("# S6: %u subnets among 100 trackers: first of "
 			      "%.1f %% of keys, some of %.1f %%, all three of "
 			      "%.2f %%\n",
 			      m, 100.0 * rank0 / KEYS, 100.0 * any / KEYS,
@@ -181,7 +181,7 @@ static void test_packed__more_are_told(void **state)
 	ktnet_find(n, client, &key, &o);
 	for (unsigned i = 0; i < o.found.num; i++)
 		honest += o.owners[i].addr.ip[0] == 16;
-	print_message("packed key: %u told, %u of them honest\n", o.found.num,
+	print_message("# packed key: %u told, %u of them honest\n", o.found.num,
 		      honest);
 	assert_true(o.found.num > KT_REPLICAS);
 	assert_true(honest >= 3);
