@@ -1,8 +1,8 @@
 /*
  * A client's node of the overlay, one lookup (asked again while nobody was
  * met), then a probe of each owner found: by UDP a connect, which leaves
- * nothing behind there (BEP 15), by HTTP a scrape of the key's place, where any
- * answer with a status is one.
+ * nothing behind there (BEP 15), by HTTP a scrape of a swarm that nobody has,
+ * where any answer with a status is one.
  */
 #include "tools/owner_lookup.h"
 
@@ -289,8 +289,10 @@ static void ask_http(struct owner *w)
 	struct http_options options = { .timeout_ms = PROBE_MS,
 					.family = to.family,
 					.connect_to = &to };
-	char *url = mem_printf("http://%s.%s:%u/scrape", w->job->key.key,
-			       w->job->key.domain, w->o.tr.http_port);
+	/* Of one swarm: a scrape of all may be large. */
+	char *url = mem_printf("http://%s.%s:%u/scrape?info_hash=%s",
+			       w->job->key.key, w->job->key.domain,
+			       w->o.tr.http_port, "aaaaaaaaaaaaaaaaaaaa");
 
 	to.port = w->o.tr.http_port;
 	snprintf(w->http_why, sizeof(w->http_why), "not a url");

@@ -142,6 +142,8 @@
 #define LIMIT_DNS_PORTS		  8	      /* addresses it listens on */
 #define LIMIT_DNS_PER_S		  10	      /* equal names of a /24 or /56 */
 #define LIMIT_DNS_BURST		  10
+#define LIMIT_DNS_TCP_CONNS	  64
+#define LIMIT_DNS_TCP_MS	  10000	      /* for each question */
 #define LIMIT_DNS_ANSWER_BYTES	  512	      /* over UDP, RFC 1035 */
 #define LIMIT_TELLINGS		  65536	      /* announces to be told on */
 #define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */

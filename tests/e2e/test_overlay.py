@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from harness import HOSTS, SLOW, case, check, main, need, same, until
+from harness import HOSTS, LIB, SLOW, case, check, main, need, same, until
 from torrent import MIB, Torrent, random_file, sha256
 from weir import BUILD, WEIRCTL, Mount, weirctl
 
@@ -54,9 +54,10 @@ class Overlay:
         return [line for line in self.nodes[host].log().splitlines()
                 if line.startswith(t.hash)]
 
-    def torrent(self, name, seed=1):
+    def torrent(self, name, seed=1, url=None):
         return Torrent(random_file(self.box.path("src/" + name), MIB, seed),
-                       self.box.path(name + ".torrent"), announce=[self.url()])
+                       self.box.path(name + ".torrent"),
+                       announce=[url or self.url()])
 
     def seed(self, t):
         host, port = self.seeder.split(":")
@@ -126,6 +127,27 @@ def mount(box):
                       for line in lab.heard(first, t)), 10, "a goodbye")
 
 
+@case("the same by HTTP, with the key as the host that is asked for", LIMIT)
+def http(box):
+    lab = Overlay(box)
+    t = lab.torrent("film", url=f"http://film.{DOMAIN}:{lab.port}/announce"
+                    f"/peer={lab.seeder}")
+    lab.seed(t)
+    servers = {h: box.spawn([sys.executable, os.path.join(LIB, "pytracker.py"),
+                             "--bind", h, "--port", str(lab.port)], "http")
+               for h in HOSTS}
+    until(lambda: all(p.log() for p in servers.values()), 10, "they listen")
+    m = lab.mount(t)
+    same(sha256(m.file("film")), sha256(t.data), "content")
+    asked = [h for h, p in servers.items() if "info_hash" in p.log()]
+    check(asked, "an owner was asked")
+    for host in HOSTS:
+        same(lab.heard(host, t), [], f"what {host} heard by UDP")
+    lab.lookup(t.path)
+    for host, p in servers.items():
+        check('"/scrape"' in p.log(), f"{host} was probed")
+
+
 @case("an owner dies: peers within 2 s, from those who know its key", LIMIT)
 def dead_owner(box):
     lab = Overlay(box)
@@ -135,7 +157,8 @@ def dead_owner(box):
     same(sha256(m.file("one")), sha256(one.data), "content")
     seed.end()  # the next one has its port
     lab.seed(two)
-    first = next(h for h in HOSTS if lab.heard(h, one))
+    first = next(h for h in HOSTS  # who is asked beside it hears no "started"
+                 if any(s.split()[1] == "2" for s in lab.heard(h, one)))
     lab.nodes[first].signal(signal.SIGKILL)
     began = time.monotonic()
     with open(two.path, "rb") as src, \

@@ -247,7 +247,7 @@ static void test_limit__of_equal_questions(void **state)
 	size_t len = unhex(QUESTION, bytes);
 	struct dns_bridge_stats stats;
 	struct world w;
-	unsigned n = 0;
+	unsigned n = 0, cut = 0;
 
 	open_bridge(&w, "127.0.0.1", true);
 	for (int i = 0; i < LIMIT_DNS_BURST + 5; i++) {
@@ -256,11 +256,14 @@ static void test_limit__of_equal_questions(void **state)
 		fake_kt_answer(&w.kt);
 	}
 	loop_run_once(w.loop, 0);
-	while (recv(w.fd, out, sizeof(out), MSG_DONTWAIT) > 0)
+	while (recv(w.fd, out, sizeof(out), MSG_DONTWAIT) > 0) {
 		n++;
+		cut += (out[2] & 2) != 0;
+	}
 	dns_bridge_stats(w.bridge, &stats);
 	assert_true(stats.limited >= 1);
-	assert_int_equal(n + stats.limited, LIMIT_DNS_BURST + 5);
+	assert_int_equal(cut, stats.limited / 2); /* the others are dropped */
+	assert_int_equal(n - cut + stats.limited, LIMIT_DNS_BURST + 5);
 	close_bridge(&w);
 	open_bridge(&w, "127.0.0.1", false); /* local ones are free of it */
 	for (int i = 0; i < LIMIT_DNS_BURST + 5; i++)
@@ -286,6 +289,147 @@ static void test_size__never_cut(void **state)
 	assert_int_equal(out[2] & 2, 0);
 	assert_true(n <= LIMIT_DNS_ANSWER_BYTES);
 	close_bridge(&w);
+}
+
+static int connect_tcp(struct world *w)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&w->at, &sa);
+	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+	return fd;
+}
+
+/* Bytes that came until N are here, the other side closed, or it is quiet. */
+static size_t hear(struct world *w, int fd, uint8_t *out, size_t n)
+{
+	size_t got = 0;
+
+	for (int waited = 0; waited < QUIET_MS && got < n; waited += 10) {
+		ssize_t r;
+
+		loop_run_once(w->loop, 10);
+		fake_kt_answer(&w->kt);
+		r = recv(fd, out + got, n - got, MSG_DONTWAIT);
+		if (!r)
+			break;
+		if (r > 0)
+			got += (size_t)r;
+	}
+	return got;
+}
+
+static bool is_closed(int fd)
+{
+	uint8_t c;
+
+	return recv(fd, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+/* The same bytes, in pieces, several questions at once. */
+static void test_tcp__says_the_same(void **state)
+{
+	uint8_t q[2 + 64], a[2 + 64], out[4 * 66];
+	size_t len = unhex(QUESTION, q + 2), want = unhex(ANSWER, a + 2);
+	struct world w;
+	int fd;
+
+	open_bridge(&w, "127.0.0.1", false);
+	store_be16(q, (uint16_t)len);
+	store_be16(a, (uint16_t)want);
+	fd = connect_tcp(&w);
+	for (size_t i = 0; i < len + 2; i++) {
+		assert_int_equal(send(fd, q + i, 1, 0), 1);
+		loop_run_once(w.loop, 0);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(send(fd, q, len + 2, 0), len + 2);
+	assert_int_equal(hear(&w, fd, out, 4 * (want + 2)), 4 * (want + 2));
+	for (int i = 0; i < 4; i++)
+		assert_memory_equal(out + (size_t)i * (want + 2), a, want + 2);
+	close(fd);
+	close_bridge(&w);
+}
+
+/* SOA and glue, where names are packed differently. */
+static void test_tcp__packs_as_evdns_does(void **state)
+{
+	static const char *const asked[] = {
+		"026274076578616d706c65036f72670000020001", /* NS */
+		"026274076578616d706c65036f72670000060001", /* SOA */
+		"046e6f6e65026274076578616d706c65036f726700000f0001",
+		"00"
+		"00020001",
+	};
+	uint8_t q[2 + 64], udp[513], tcp[2 + 513];
+	struct world w;
+	int fd;
+
+	open_bridge(&w, "127.0.0.1", false);
+	fake_kt_member(&w.kt, "192.0.2.1", 6969, 1);
+	fake_kt_member(&w.kt, "[2001:db8::2]", 6969, 2);
+	fd = connect_tcp(&w);
+	for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+		size_t len = unhex("123401000001000000000000", q + 2), n;
+
+		len += unhex(asked[i], q + 2 + len);
+		store_be16(q, (uint16_t)len);
+		n = ask(&w, q + 2, len, udp);
+		assert_true(n > 12);
+		assert_int_equal(send(fd, q, len + 2, 0), len + 2);
+		assert_int_equal(hear(&w, fd, tcp, n + 2), n + 2);
+		assert_int_equal(load_be16(tcp), n);
+		assert_memory_equal(tcp + 2, udp, n);
+	}
+	close(fd);
+	close_bridge(&w);
+}
+
+static void test_tcp__hostile(void **state)
+{
+	uint8_t q[2 + 64], out[2 + 64];
+	size_t len = unhex(QUESTION, q + 2);
+	struct world w;
+	int fd, many[LIMIT_DNS_TCP_CONNS + 1];
+
+	open_bridge(&w, "127.0.0.1", false);
+	store_be16(q, (uint16_t)len);
+	fd = connect_tcp(&w); /* UPDATE: said to be unknown, goes on */
+	q[4] = 0x28;
+	assert_int_equal(send(fd, q, len + 2, 0), len + 2);
+	assert_int_equal(hear(&w, fd, out, 14), 14);
+	assert_int_equal(out[5] & 15, DNS_NOTIMP);
+	q[4] = 1;
+	q[7] = 2; /* two questions */
+	assert_int_equal(send(fd, q, len + 2, 0), len + 2);
+	assert_int_equal(hear(&w, fd, out, 14), 14);
+	assert_int_equal(out[5] & 15, DNS_FORMERR);
+	q[4] = 0x81; /* an answer */
+	assert_int_equal(send(fd, q, len + 2, 0), len + 2);
+	assert_int_equal(hear(&w, fd, out, 1), 0);
+	assert_true(is_closed(fd));
+	close(fd);
+	fd = connect_tcp(&w); /* longer than any question */
+	assert_int_equal(send(fd, "\xff\xff", 2, 0), 2);
+	assert_int_equal(hear(&w, fd, out, 1), 0);
+	assert_true(is_closed(fd));
+	close(fd);
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		many[i] = connect_tcp(&w);
+		loop_run_once(w.loop, 10);
+	}
+	loop_run_once(w.loop, 10);
+	assert_true(is_closed(many[0]));
+	assert_false(is_closed(many[1]));
+	/* With a question of one of them waiting. */
+	q[4] = 1;
+	q[7] = 1;
+	assert_int_equal(send(many[1], q, len + 2, 0), len + 2);
+	loop_run_once(w.loop, 10);
+	close_bridge(&w);
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		close(many[i]);
 }
 
 /* A stranger's resolver, if there is one here. */
@@ -351,6 +495,9 @@ int main(void)
 		cmocka_unit_test(test_hostile__bodies),
 		cmocka_unit_test(test_limit__of_equal_questions),
 		cmocka_unit_test(test_size__never_cut),
+		cmocka_unit_test(test_tcp__says_the_same),
+		cmocka_unit_test(test_tcp__packs_as_evdns_does),
+		cmocka_unit_test(test_tcp__hostile),
 		cmocka_unit_test(test_dig__understands_it),
 		cmocka_unit_test(test_free__with_questions_that_wait),
 	};

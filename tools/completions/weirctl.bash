@@ -23,7 +23,7 @@ _weirctl()
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 		return
 		;;
-	--port | --bind | --announce | --kenosis | --webseed | --node | \
+	--port | --bind | --announce | --kenosis | --webseed | --node | --domain | \
 		--comment | --source | --name | --threads)
 		return
 		;;

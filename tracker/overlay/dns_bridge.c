@@ -5,6 +5,10 @@
  * like questions, and memory is taken for as many questions as a packet
  * claims. A socket filter drops all of these in the kernel, and answers, which
  * nobody here asked for.
+ *
+ * Of questions over the limit every second one is told to come by TCP, so that
+ * who shares a net with a flood is not cut off; that answer is no larger than
+ * its question.
  */
 #include "tracker/overlay/dns_bridge.h"
 
@@ -23,12 +27,14 @@
 #include "engine/base/mem.h"
 #include "engine/base/random.h"
 #include "tracker/overlay/dns_limit.h"
+#include "tracker/overlay/dns_tcp.h"
 
 #define UDP_HEADER    8
 #define FLAGS_AT      (UDP_HEADER + 2)
 #define QUESTIONS_AT  (UDP_HEADER + 4)
 #define FLAG_QR       0x8000
 #define FLAG_OPCODE   0x7800
+#define FLAG_TC       0x0200
 #define QUESTIONS_MAX 2  /* more than one is an error that we tell */
 #define BYTES_MIN     17 /* a header, the root's name, type and class */
 
@@ -39,6 +45,7 @@ struct dns_bridge {
 	struct timer timer;
 	bool has_local_limit;
 	struct evdns_server_port *ports[LIMIT_DNS_PORTS];
+	struct dns_tcp *tcp[LIMIT_DNS_PORTS];
 	unsigned num_ports;
 	uint64_t malformed, limited;
 };
@@ -87,6 +94,16 @@ static bool is_limited(struct dns_bridge *b, struct evdns_server_request *req,
 	return !dns_limit_take(b->limit, loop_now_ms(b->loop), &from, name);
 }
 
+static void push_back(struct dns_bridge *b, struct evdns_server_request *req)
+{
+	if (b->limited++ % 2) {
+		evdns_server_request_set_flags(req, FLAG_TC);
+		(void)evdns_server_request_respond(req, DNS_NOERROR);
+	} else {
+		(void)evdns_server_request_drop(req);
+	}
+}
+
 static void on_request(struct evdns_server_request *req, void *arg)
 {
 	static const struct dns_answer malformed = { .rcode = DNS_FORMERR };
@@ -95,8 +112,7 @@ static void on_request(struct evdns_server_request *req, void *arg)
 
 	b->malformed += req->nquestions != 1;
 	if (is_limited(b, req, name)) {
-		b->limited++;
-		(void)evdns_server_request_drop(req);
+		push_back(b, req);
 	} else if (req->nquestions != 1) {
 		respond(req, &malformed);
 	} else {
@@ -160,7 +176,7 @@ int dns_bridge_listen(struct dns_bridge *b, const struct addr *on,
 {
 	struct evdns_server_port *port;
 	struct addr at;
-	int fd;
+	int fd, r;
 
 	loop_assert(b->loop);
 	if (b->num_ports == LIMIT_DNS_PORTS)
@@ -168,9 +184,15 @@ int dns_bridge_listen(struct dns_bridge *b, const struct addr *on,
 	fd = open_socket(on, &at);
 	if (fd < 0)
 		return fd;
+	r = dns_tcp_open(b->loop, b->desk, &at, &b->tcp[b->num_ports]);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
 	port = evdns_add_server_port_with_base(loop_base(b->loop), fd, 0,
 					       on_request, b);
 	if (!port) {
+		dns_tcp_close(b->tcp[b->num_ports]);
 		close(fd);
 		return -ENOMEM;
 	}
@@ -240,6 +262,8 @@ void dns_bridge_free(struct dns_bridge *b)
 	if (!b)
 		return;
 	loop_assert(b->loop);
+	for (unsigned i = 0; i < b->num_ports; i++)
+		dns_tcp_close(b->tcp[i]);
 	dns_desk_free(b->desk);
 	for (unsigned i = 0; i < b->num_ports; i++)
 		evdns_close_server_port(b->ports[i]);
