@@ -82,7 +82,8 @@ def announce_path(infohash, port, left=1, event="", numwant=200, compact=1,
              "left": left, "compact": compact, "numwant": numwant, **more}
     if event:
         query["event"] = event
-    return "/announce?" + urllib.parse.urlencode(query)
+    return "/announce?" + urllib.parse.urlencode(
+        query, quote_via=urllib.parse.quote)  # no "+" for a space
 
 
 def http_announce(host, tracker_port, infohash, port, source=None, name=None,

@@ -253,6 +253,11 @@ struct swarms *server_swarms(struct server *s)
 	return s->swarms;
 }
 
+struct access_list *server_access(struct server *s)
+{
+	return s->access;
+}
+
 /* --- ports --- */
 
 static void with_port(const struct option_addrs *from, uint64_t port,
