@@ -10,6 +10,7 @@
                                           put TEXT | get TARGET | mput SEED
                                           TEXT [SALT] | mget KEY [SALT] (hex
                                           seed and key)
+    lt.py scrape TORRENT DATA PORT        says how many seeds the tracker tells of
     lt.py make PATH OUT PIECE_LENGTH v1|v2|hybrid
 
 LT_LISTEN names another address than the tests' first one; LT_DHT a DHT node to
@@ -36,7 +37,7 @@ def session(port, **more):
                     dht_enforce_node_id=False)
     return lt.session({
         "listen_interfaces": f"{listen}:{port}" if listen
-        else f"10.9.0.1:{port},[::1]:{port}",
+        else f"10.9.0.1:{port},[::1]:{port},[fd09::1]:{port}",
         "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "enable_outgoing_utp": False,
         "allow_multiple_connections_per_ip": True,
@@ -148,6 +149,15 @@ def deadline(s, h):
         sys.stdout.buffer.flush()
 
 
+def scrape(s, h):
+    """Says how many seeds and downloads the tracker tells of."""
+    h.scrape_tracker()
+    # One of its addresses may not lead there, that is told first.
+    a = alert_of(s, lt.scrape_reply_alert)
+    print(a.complete if a else "nothing", flush=True)
+    os._exit(0 if a else 1)
+
+
 def add_in_order(files, path):
     """By the bytes of whole paths, as mktorrent has it; libtorrent itself takes
     files of a v1 torrent as folders list them."""
@@ -188,6 +198,9 @@ def main(verb, *args):
         host, port = peers[0].rsplit(":", 1)
         h.connect_peer((host, int(port)))
         deadline(s, h)
+    if verb == "scrape":
+        scrape(s, h)
+        return
     asked, began = 0, time.monotonic()
     while verb == "seed" or not h.status().is_seeding:
         turn(s, h, peers)

@@ -249,7 +249,7 @@ static void test_neither_generation(void **state)
 	assert_true(rig_digest(rig->swarms) == d.empty_digest);
 	assert_int_equal(rig->blobs.of[STATEFILE_KEY].len, 0);
 	assert_non_null(strstr(rig->why, rig->previous));
-	rig_write(rig->path, NULL, 0);
+	rig_write(rig->path, (const uint8_t *)"", 0);
 	unlink(rig->previous);
 	assert_int_equal(rig_load(rig, WALL), -EBADMSG);
 	/* Neither stands in the way of a new one. */

@@ -253,7 +253,7 @@ struct swarms *server_swarms(struct server *s)
 	return s->swarms;
 }
 
-const struct access_list *server_access(const struct server *s)
+struct access_list *server_access(struct server *s)
 {
 	return s->access;
 }

@@ -32,7 +32,7 @@ int server_new(struct loop *loop, const struct tracker_options *options,
 /* What the state file had; empty: nothing. */
 const struct statefile_blobs *server_blobs(const struct server *s);
 struct swarms *server_swarms(struct server *s);
-const struct access_list *server_access(const struct server *s);
+struct access_list *server_access(struct server *s);
 
 /* Opens ports and begins to answer and to save. PLUGS is copied. */
 int server_start(struct server *s, const struct server_plugs *plugs,
@@ -50,5 +50,6 @@ void server_log_stats(struct server *s);
 
 /* From now on clients are told to come again later. */
 void server_leave(struct server *s);
-/* Ends threads, saves, frees. NULL is harmless. */
+/* Ends threads, saves (fill_blobs is called, nothing else of the plugs), frees.
+ * NULL is harmless. */
 void server_free(struct server *s);
