@@ -54,7 +54,7 @@ static void test_packets__round_trip(void **state)
 	assert_true(sync_packet_parse(out, make(4, out), &v));
 	assert_true(v.session == 0x0102030405060708u);
 	assert_true(sync_packet_parse(out, make(5, out), &v));
-	assert_true(v.session == 9 && v.seq == 5 && v.late_ms == 1200);
+	assert_true(v.session == 9 && v.seq == 5 && v.late_ms == 1250);
 	assert_true(v.acks.cum == 7 && v.acks.bits == 0x8000000000000001u);
 	assert_int_equal(v.payload.len, sizeof(SEED));
 	assert_memory_equal(v.payload.ptr, SEED, sizeof(SEED));

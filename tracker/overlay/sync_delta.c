@@ -211,6 +211,10 @@ static struct sync_packet *pack(struct sync *s, struct sync_peer *p)
 	k.len4 = k.len6 = k.num_keyed = 0;
 	list_init(&packet->node);
 	packet->made_ms = sync_now(s);
+	/* Since when the oldest record has waited. */
+	if (p->flush_ms != INT64_MAX &&
+	    p->flush_ms - SYNC_FLUSH_MS < packet->made_ms)
+		packet->made_ms = p->flush_ms - SYNC_FLUSH_MS;
 	pack_control(p, &k);
 	pack_queue(s, &k, &p->q4, SYNC_RECORD4_BYTES);
 	pack_queue(s, &k, &p->q6, SYNC_RECORD6_BYTES);

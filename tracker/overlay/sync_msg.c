@@ -161,7 +161,7 @@ size_t sync_put_data(uint8_t *out, uint64_t session, uint32_t seq,
 		     const uint8_t *payload, size_t len)
 {
 	struct wcursor w = begin(out, SYNC_DATA);
-	int64_t late = late_ms / SYNC_LATE_MS;
+	int64_t late = (late_ms + SYNC_LATE_MS - 1) / SYNC_LATE_MS;
 
 	wcursor_be64(&w, session);
 	wcursor_be32(&w, seq);

@@ -10,7 +10,7 @@
  *   d  data    session 8, number 4, acks 12, late 1, frames, MAC 16
  *   a  acks    session 8, acks 12, MAC 16
  *
- * Late is how long ago the frames were packed, in units of SYNC_LATE_MS, for
+ * Late is for how long the oldest record has waited, in units of SYNC_LATE_MS:
  * records tell their age. Acks are the number up to which all came, and a bit
  * for each of the 64 after it. A hello is longer than what answers it, so that
  * nobody is flooded through us. A frame is a kind, two bytes of length, a body;
@@ -28,7 +28,7 @@
 
 #define SYNC_PACKET_BYTES LIMIT_SYNC_PACKET_BYTES
 #define SYNC_HEAD_BYTES   27 /* of data */
-#define SYNC_LATE_MS      100
+#define SYNC_LATE_MS      250
 #define SYNC_ACK_BYTES    (22 + SYNC_MAC_BYTES)
 #define SYNC_PAYLOAD_BYTES                                                     \
 	(SYNC_PACKET_BYTES - SYNC_HEAD_BYTES - SYNC_MAC_BYTES)

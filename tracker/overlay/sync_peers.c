@@ -176,15 +176,42 @@ void sync_place(struct sync *s, const struct infohash *ih, struct kad_id *out)
 		kt_infohash_id(ih->b, out);
 }
 
-bool sync_is_near(struct sync *s, const struct kad_id *place, unsigned num)
+bool sync_id_is_near(struct sync *s, const struct kad_id *id,
+		     const struct kad_id *place, unsigned num)
 {
-	const struct kad_id *self = kt_id(s->kt);
 	unsigned closer = 0;
 
 	look_around(s);
 	for (unsigned i = 0; i < s->num_members; i++)
-		closer += kad_id_compare(place, &s->members[i].id, self) < 0;
+		closer += kad_id_compare(place, &s->members[i].id, id) < 0;
 	return closer < num;
+}
+
+bool sync_is_near(struct sync *s, const struct kad_id *place, unsigned num)
+{
+	return sync_id_is_near(s, kt_id(s->kt), place, num);
+}
+
+unsigned sync_nearest(struct sync *s, const struct kad_id *place,
+		      const struct kt_owner *out[KT_REPLICAS])
+{
+	unsigned n = 0;
+
+	look_around(s);
+	for (unsigned i = 0; i < s->num_members; i++) {
+		const struct kt_owner *m = &s->members[i];
+		unsigned at = n < KT_REPLICAS ? n++ : KT_REPLICAS;
+
+		for (;
+		     at && kad_id_compare(place, &m->id, &out[at - 1]->id) < 0;
+		     at--) {
+			if (at < KT_REPLICAS)
+				out[at] = out[at - 1];
+		}
+		if (at < KT_REPLICAS)
+			out[at] = m;
+	}
+	return n;
 }
 
 unsigned sync_owners(struct sync *s, const struct infohash *ih,

@@ -242,6 +242,11 @@ unsigned sync_owners(struct sync *s, const struct infohash *ih,
 		     struct kt_owner out[KT_REPLICAS], bool *is_self);
 /* We are among the NUM closest to PLACE, by distance alone. */
 bool sync_is_near(struct sync *s, const struct kad_id *place, unsigned num);
+bool sync_id_is_near(struct sync *s, const struct kad_id *id,
+		     const struct kad_id *place, unsigned num);
+/* The members closest to PLACE, ourselves among them; borrowed for a moment. */
+unsigned sync_nearest(struct sync *s, const struct kad_id *place,
+		      const struct kt_owner *out[KT_REPLICAS]);
 /* We may become an owner, of which others know before us. */
 bool sync_may_own(struct sync *s, const struct infohash *ih,
 		  const struct kt_owner *owners, unsigned n);

@@ -8,7 +8,7 @@
 
 #define FORWARD_AGE_MIN 1   /* older is no announce that has just come */
 #define BACK_MS         500 /* later than it left, or packets changed places */
-#define SLACK_MS        (SYNC_FLUSH_MS + 1000)
+#define SLACK_MS        1000
 
 static bool takes(struct sync *s, struct ratelimit *limit)
 {

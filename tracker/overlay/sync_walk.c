@@ -155,6 +155,26 @@ static void offer(struct sync *s, const struct swarm_view *v,
 	}
 }
 
+/* Those who are closest, though kt does not count on them yet: half of a parted
+ * network to the other half, or who will be an owner soon. */
+static void meet_heirs(struct sync *s, const struct infohash *ih)
+{
+	const struct kt_owner *near[KT_REPLICAS];
+	struct kad_id place;
+	unsigned n;
+
+	sync_place(s, ih, &place);
+	n = sync_nearest(s, &place, near);
+	for (unsigned i = 0; i < n; i++) {
+		struct sync_peer *p = NULL;
+
+		if (!near[i]->is_self)
+			p = sync_peer_get(s, &near[i]->id, &near[i]->addr);
+		if (p)
+			p->has_common = true;
+	}
+}
+
 static void survey(void *arg, const struct swarm_view *v)
 {
 	struct sync *s = arg;
@@ -171,6 +191,8 @@ static void survey(void *arg, const struct swarm_view *v)
 		if (p)
 			p->has_common |= is_self;
 	}
+	if (is_self)
+		meet_heirs(s, v->infohash);
 	if (!is_self && s->walk.is_offering)
 		offer(s, v, owners, n);
 }
@@ -190,6 +212,12 @@ static bool is_shared(struct sync *s, const struct sync_peer *p,
 	s->walk.cost += SWARM_COST;
 	for (unsigned i = 0; i < n; i++)
 		is_theirs |= sync_is_same(&owners[i].id, &p->id);
+	if (is_self && !is_theirs) {
+		struct kad_id place;
+
+		sync_place(s, ih, &place);
+		is_theirs = sync_id_is_near(s, &p->id, &place, KT_REPLICAS);
+	}
 	return is_self && is_theirs;
 }
 
