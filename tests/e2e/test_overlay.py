@@ -191,6 +191,8 @@ def bridge(box):
     def dig(name, kind="A", host=HOSTS[0], more=("+short",)):
         return box.run(["dig", f"@{host}", "-p", str(lab.dns), *more,
                         "+tries=1", "+time=5", name, kind]).stdout
+    until(lambda: all(len(dig(f"root.{DOMAIN}", host=h).split()) == 3
+                      for h in HOSTS), 30, "each of them knows all")
     for host in HOSTS:
         owners = dig(f"FiLm.{DOMAIN}", host=host).split()
         same(sorted(owners), HOSTS, f"owners as {host} tells them")
