@@ -15,6 +15,7 @@
 #include "engine/base/log.h"
 #include "tracker/notify.h"
 #include "tracker/privileges.h"
+#include "tracker/server/livesync.h"
 #include "tracker/server/server.h"
 
 #define EXIT_FAILED 1
@@ -25,6 +26,7 @@ struct program {
 	struct tracker_options options;
 	struct loop *loop;
 	struct server *server;
+	struct livesync *livesync; /* NULL: none */
 	struct event on_term, on_int, on_hup, on_usr1;
 };
 
@@ -98,21 +100,53 @@ static void raise_file_limit(void)
 static int check_overlay(const struct tracker_options *o,
 			 char why[SERVER_WHY_SIZE])
 {
-	if (!o->domain && !o->livesync)
+	if (!o->domain)
 		return 0;
 	snprintf(why, SERVER_WHY_SIZE,
-		 "--domain, --livesync: this weir-tracker was built without "
-		 "them");
+		 "--domain: this weir-tracker was built without an overlay");
 	return -ENOTSUP;
+}
+
+static void on_tellings(void *arg, const struct telling *t, size_t n)
+{
+	struct program *p = arg;
+
+	livesync_tell(p->livesync, t, n);
+}
+
+static int start_livesync(struct program *p, char why[SERVER_WHY_SIZE])
+{
+	const struct tracker_options *o = &p->options;
+	struct livesync_options lo = {
+		.swarms = server_swarms(p->server),
+		.access = server_access(p->server),
+		.sources = o->livesync_from.at,
+		.num_sources = o->livesync_from.num,
+		.is_v4_mapped = o->is_livesync_mapped,
+	};
+
+	if (!o->livesync)
+		return 0;
+	if (addr_parse(o->livesync, 0, &lo.bind)) {
+		snprintf(why, SERVER_WHY_SIZE,
+			 "--livesync: not an IP address: '%.80s'", o->livesync);
+		return -EINVAL;
+	}
+	return livesync_start(p->loop, &lo, &p->livesync, why, SERVER_WHY_SIZE);
 }
 
 static int start(struct program *p, char why[SERVER_WHY_SIZE])
 {
-	const struct server_plugs plugs = { 0 };
+	const struct server_plugs plugs = {
+		.on_tellings = p->options.livesync ? on_tellings : NULL,
+		.arg = p,
+	};
 	int r = check_overlay(&p->options, why);
 
 	if (!r)
 		r = server_new(p->loop, &p->options, &p->server, why);
+	if (!r)
+		r = start_livesync(p, why);
 	if (!r)
 		r = server_start(p->server, &plugs, why);
 	if (!r && p->options.user) {
@@ -143,6 +177,7 @@ static int run(struct program *p)
 	} else {
 		log_error("%s", why);
 	}
+	livesync_stop(p->livesync);
 	server_free(p->server);
 	leave_signals(p);
 	loop_free(p->loop);

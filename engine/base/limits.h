@@ -107,6 +107,11 @@
 #define LIMIT_WEB_FULL_RUNNING	  4	      /* full scrapes at a time */
 #define LIMIT_WEB_FULL_TOTAL_MS	  600000      /* one takes at most */
 #define LIMIT_WEB_FULL_SORTED	  131072      /* torrents sorted at a time */
+#define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */
+#define LIMIT_LIVESYNC_RECORDS	  52	      /* in one: 28 bytes each */
+#define LIMIT_LIVESYNC_SOURCES	  64	      /* subnets that are believed */
+#define LIMIT_LIVESYNC_PER_S	  1000	      /* datagrams of such a subnet; busy
+					       * opentrackers send below 500 */
 #define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 

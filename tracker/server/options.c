@@ -104,6 +104,10 @@ static const struct spec SPECS[] = {
 	  "answer DNS questions for the domain" },
 	{ TEXT, "livesync", AT(livesync), 0, 0, "ADDR",
 	  "tell opentrackers of a cluster, and hear them" },
+	{ SUBNETS, "livesync-from", AT(livesync_from), 0, 0, "SUBNET",
+	  "whom of them to believe, repeatable" },
+	{ FLAG, "livesync-mapped", AT(is_livesync_mapped), 0, 0, "",
+	  "they are of 2024 or later" },
 
 	{ HEADING, "The log" },
 	{ FLAG, "access-log", AT(is_access_logged), 0, 0, "",
@@ -354,6 +358,9 @@ static int check_together(const struct tracker_options *o,
 	if (!o->domain && (o->joins.num || o->realm_key || o->dns))
 		return say(why, "--join, --realm-key, --dns: need --domain "
 				"NAME");
+	if (!o->livesync != !o->livesync_from.num)
+		return say(why, "--livesync ADDR and --livesync-from SUBNET: "
+				"both or none");
 	if (o->domain && o->is_udp_off)
 		return say(why, "--domain: an overlay needs UDP");
 	return 0;

@@ -47,6 +47,8 @@ struct tracker_options {
 
 	const char *domain, *realm_key, *dns, *livesync;
 	struct option_texts joins;
+	struct option_subnets livesync_from;
+	bool is_livesync_mapped;
 
 	bool is_access_logged;
 	unsigned verbosity; /* how often -v was given */
