@@ -25,28 +25,13 @@
 #include "engine/base/check.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
-#include "tracker/server/swarm_shard.h"
+#include "tracker/server/swarms_private.h"
 
 #define TTL_MIN_DEFAULT 45
 #define SWEEP_MS        (120 * 1000) /* of all shards, once round */
 #define MINUTE_MS       60000
 #define SWEEP_LENGTH    256 /* longer lists wait for their shard's turn */
-#define EVICT_LOOKS     32  /* torrents that are compared */
-#define EVICT_AT_ONCE   8   /* by one announce */
-#define EVICT_TICK      4096
 #define GONE_LOOKS      32
-
-struct swarms {
-	struct shard_shared x;
-	struct shard *shards; /* owned; SWARMS_SHARDS */
-	size_t max_bytes;
-	unsigned max_torrents;
-	atomic_uint evict_at; /* the shard looked at next */
-	/* Of the thread that ticks: */
-	int64_t tick_ms;
-	unsigned sweep_at;
-	int64_t sweep_credit; /* shards due, times SWEEP_MS */
-};
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms)
 {
@@ -82,87 +67,6 @@ void swarms_free(struct swarms *s)
 		shard_release(&s->shards[i]);
 	free(s->shards);
 	free(s);
-}
-
-static struct shard *shard_of(struct swarms *s, uint64_t hash)
-{
-	return &s->shards[hash >> 54];
-}
-
-/* --- caps --- */
-
-static bool is_over(const struct swarms *s)
-{
-	return atomic_load_explicit(&s->x.bytes, memory_order_relaxed) >
-		       s->max_bytes ||
-	       atomic_load_explicit(&s->x.torrents, memory_order_relaxed) >
-		       s->max_torrents;
-}
-
-struct candidate { /* for eviction */
-	struct infohash infohash;
-	uint64_t hash;
-	int silent_min; /* -1: none yet */
-};
-
-static void look_in(struct swarms *s, struct shard *sh, unsigned start,
-		    unsigned *looks, const struct infohash *spared,
-		    struct candidate *c)
-{
-	pthread_mutex_lock(&sh->lock);
-	for (uint32_t i = 0; i < sh->num && *looks; i++, (*looks)--) {
-		const struct swarm *w = &sh->swarms[(start + i) % sh->num];
-		uint16_t silent = (uint16_t)(s->x.now_min - w->heard_min);
-
-		if ((int)silent <= c->silent_min ||
-		    (spared && infohash_eq(&w->infohash, spared)))
-			continue;
-		c->silent_min = silent;
-		c->infohash = w->infohash;
-	}
-	pthread_mutex_unlock(&sh->lock);
-}
-
-/* Drops the torrent that was silent for longest among those looked at; not
- * SPARED. False: there is none. */
-static bool evict(struct swarms *s, const struct infohash *spared)
-{
-	unsigned looks = EVICT_LOOKS, at = 0;
-	struct candidate c = { .silent_min = -1 };
-	struct swarm *victim;
-	struct shard *sh;
-
-	for (unsigned i = 0; i < SWARMS_SHARDS && looks; i++) {
-		at = atomic_fetch_add_explicit(&s->evict_at, 1,
-					       memory_order_relaxed);
-		sh = &s->shards[at % SWARMS_SHARDS];
-		if (atomic_load_explicit(&sh->num, memory_order_relaxed))
-			look_in(s, sh, at / SWARMS_SHARDS * EVICT_LOOKS, &looks,
-				spared, &c);
-	}
-	if (c.silent_min < 0)
-		return false;
-	c.hash = shard_hash(&s->x, &c.infohash);
-	sh = shard_of(s, c.hash);
-	pthread_mutex_lock(&sh->lock);
-	victim = shard_find(sh, c.hash, &c.infohash);
-	if (victim) {
-		shard_remove(sh, &s->x, victim);
-		sh->evicted++;
-	}
-	pthread_mutex_unlock(&sh->lock);
-	return true;
-}
-
-/* True: there is room for one peer more, and its torrent. */
-static bool make_room(struct swarms *s, const struct infohash *spared,
-		      unsigned at_most)
-{
-	while (is_over(s)) {
-		if (!at_most-- || !evict(s, spared))
-			return false;
-	}
-	return true;
 }
 
 /* --- lists --- */
@@ -376,13 +280,13 @@ void swarms_announce(struct swarms *s, const struct swarms_announce *a,
 		     uint32_t random, struct swarms_answer *out)
 {
 	uint64_t hash = shard_hash(&s->x, &a->infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct told t = { .a = a, .out = out };
 	struct swarm *w;
 
 	memset(out, 0, sizeof(*out));
 	CHECK(addr_to_compact(&a->peer, t.end));
-	t.has_room = make_room(s, &a->infohash, EVICT_AT_ONCE);
+	t.has_room = swarms_make_room(s, &a->infohash, SWARMS_EVICT_AT_ONCE);
 	pthread_mutex_lock(&sh->lock);
 	w = shard_find(sh, hash, &a->infohash);
 	if (!w && a->event != ANNOUNCE_STOPPED && t.has_room)
@@ -406,7 +310,7 @@ bool swarms_scrape(struct swarms *s, const struct infohash *infohash,
 		   struct swarms_counts *out)
 {
 	uint64_t hash = shard_hash(&s->x, infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct swarm *w;
 
 	memset(out, 0, sizeof(*out));
@@ -489,14 +393,14 @@ static struct swarm *find_or_add(struct swarms *s, struct shard *sh,
 bool swarms_apply(struct swarms *s, const struct swarm_record *r)
 {
 	uint64_t hash = shard_hash(&s->x, &r->infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct swarm *w;
 	uint8_t end[18];
 	bool is_done = false, has_room;
 
 	if (r->age_min >= s->x.ttl_min || !addr_to_compact(&r->peer, end))
 		return false;
-	has_room = make_room(s, &r->infohash, EVICT_AT_ONCE);
+	has_room = swarms_make_room(s, &r->infohash, SWARMS_EVICT_AT_ONCE);
 	pthread_mutex_lock(&sh->lock);
 	w = find_or_add(s, sh, hash, &r->infohash, r->age_min, has_room);
 	if (w) {
@@ -512,13 +416,13 @@ void swarms_raise_completed(struct swarms *s, const struct infohash *infohash,
 			    uint32_t completed)
 {
 	uint64_t hash = shard_hash(&s->x, infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct swarm *w;
 	bool has_room;
 
 	if (!completed)
 		return;
-	has_room = make_room(s, infohash, EVICT_AT_ONCE);
+	has_room = swarms_make_room(s, infohash, SWARMS_EVICT_AT_ONCE);
 	pthread_mutex_lock(&sh->lock);
 	w = shard_find(sh, hash, infohash);
 	if (!w && has_room)
@@ -533,7 +437,7 @@ void swarms_raise_completed(struct swarms *s, const struct infohash *infohash,
 void swarms_drop(struct swarms *s, const struct infohash *infohash)
 {
 	uint64_t hash = shard_hash(&s->x, infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct swarm *w;
 
 	pthread_mutex_lock(&sh->lock);
@@ -595,7 +499,7 @@ bool swarms_visit_one(struct swarms *s, const struct infohash *infohash,
 		      void *arg)
 {
 	uint64_t hash = shard_hash(&s->x, infohash);
-	struct shard *sh = shard_of(s, hash);
+	struct shard *sh = swarms_shard_of(s, hash);
 	struct swarm *w;
 
 	pthread_mutex_lock(&sh->lock);
@@ -646,7 +550,7 @@ void swarms_tick(struct swarms *s, int64_t now_ms)
 		(passed < SWEEP_MS ? passed : SWEEP_MS) * SWARMS_SHARDS;
 	for (; s->sweep_credit >= SWEEP_MS; s->sweep_credit -= SWEEP_MS)
 		sweep_next(s);
-	(void)make_room(s, NULL, EVICT_TICK);
+	(void)swarms_make_room(s, NULL, SWARMS_EVICT_TICK);
 }
 
 void swarms_stats(struct swarms *s, struct swarms_stats *out)
