@@ -517,7 +517,9 @@ static int start_live(struct cluster *c, char why[SERVER_WHY_SIZE])
 				      .access = server_access(c->server),
 				      .sources = c->options->livesync_from.at,
 				      .num_sources =
-					      c->options->livesync_from.num };
+					      c->options->livesync_from.num,
+				      .is_v4_mapped =
+					      c->options->is_livesync_mapped };
 	struct subnet own;
 
 	if (addr_parse(c->options->livesync, LIVESYNC_PORT, &o.bind) < 0) {

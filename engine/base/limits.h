@@ -108,6 +108,11 @@
 #define LIMIT_WEB_FULL_RUNNING	  4	      /* full scrapes at a time */
 #define LIMIT_WEB_FULL_TOTAL_MS	  600000      /* one takes at most */
 #define LIMIT_WEB_FULL_SORTED	  131072      /* torrents sorted at a time */
+#define LIMIT_LIVESYNC_BYTES	  1480	      /* a datagram: an Ethernet's worth */
+#define LIMIT_LIVESYNC_RECORDS	  52	      /* in one: 28 bytes each */
+#define LIMIT_LIVESYNC_SOURCES	  64	      /* subnets that are believed */
+#define LIMIT_LIVESYNC_PER_S	  1000	      /* datagrams of such a subnet; busy
+					       * opentrackers send below 500 */
 #define LIMIT_ACCESS_ENTRIES	  10000000u   /* of an allow or deny list */
 #define LIMIT_STATEFILE_BLOCK	  (1u << 20)  /* bytes of one block, blobs too */
 
@@ -124,7 +129,7 @@
 #define LIMIT_SYNC_HELLOS_PER_S	  50	      /* signatures to be checked */
 #define LIMIT_SYNC_RECORDS_PER_S  400000      /* from one peer: a hand-off at
 					       * 8 MB/s has 285,000 */
-#define LIMIT_SYNC_FORWARDS_PER_S 1000	      /* from one that is no owner */
+#define LIMIT_SYNC_FORWARDS_PER_S 20000	      /* from one that is no owner */
 #define LIMIT_SYNC_VISITS_PER_S	  4000000     /* peers looked at for one */
 #define LIMIT_SYNC_HANDOFF_BPS	  8000000     /* to all together, default */
 #define LIMIT_SYNC_GROUPS_LOG2	  16	      /* groups of swarms compared */

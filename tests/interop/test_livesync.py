@@ -19,6 +19,8 @@ from trackerclient import http_announce, http_get, http_scrape
 from trackernet import Net, in_ns
 
 BUILD = os.environ.get("WEIRFS_BUILD") or os.path.join(LIB, "../../build")
+PROGRAM = os.environ.get("WEIR_TRACKER") or os.path.join(
+    BUILD, "tracker/weir-tracker")
 NODE = os.path.join(BUILD, "tests/interop/livesync_node")
 OPENTRACKER = os.environ.get("WEIRFS_OPENTRACKER_LIVE")
 VECTORS = os.path.join(os.path.dirname(__file__),
@@ -180,6 +182,24 @@ def two(box):
     time.sleep(1.5)
     same(a.stats()["records_out"], 301, "told by the first")
     same(b.stats()["records_out"], 1, "told by the second")
+
+
+@case("two weir-trackers with --livesync tell each other their peers")
+def whole_programs(box):
+    if not os.path.exists(PROGRAM):
+        raise Skip("weir-tracker is not built")
+    net = Net(box)
+    hosts = [net.host("a", 1), net.host("b", 2)]
+    for ours, other in (hosts, hosts[::-1]):
+        p = box.spawn(ours.argv([PROGRAM, "--port", 6969, "--livesync",
+                                 ours.ip4, "--livesync-from", other.ip4]),
+                      "weir-tracker")
+        until(lambda: "ready version=" in p.log(), 10, "weir-tracker is ready")
+    for number, host in enumerate(hosts):
+        http_announce(host.ip4, 6969, X, 1000 + number)
+    for host in hosts:
+        until(lambda: http_scrape(host.ip4, 6969, X)[X][2] == 2, 20,
+              f"both peers at {host.name}")
 
 
 @case("nothing is believed of strangers, of floods, of nonsense")

@@ -141,6 +141,8 @@ static void test_what_is_wrong_is_named(void **state)
 		{ "--no-udp --no-http", "nothing is left" },
 		{ "--join a:1", "need --domain" },
 		{ "--domain d --no-udp", "needs UDP" },
+		{ "--certify 00 --domain bt.example.org", "--realm-key" },
+		{ "--livesync-from 10.0.0.0/24", "need --livesync ADDR" },
 		{ "--frobnicate", "--frobnicate" },
 		{ "--no-udp=1", "--no-udp" },
 		{ "-x", "no such option" },

@@ -112,6 +112,8 @@ static const struct spec SPECS[] = {
 	  "tell opentrackers of a cluster, and hear them" },
 	{ SUBNETS, "livesync-from", AT(livesync_from), 0, 0, "SUBNET",
 	  "who of them is believed (the /24 of ADDR)" },
+	{ FLAG, "livesync-mapped", AT(is_livesync_mapped), 0, 0, "",
+	  "they are of 2024 or later" },
 
 	{ HEADING, "The log" },
 	{ FLAG, "access-log", AT(is_access_logged), 0, 0, "",
@@ -362,8 +364,9 @@ static int check_together(const struct tracker_options *o,
 	if (!o->domain && (o->joins.num || o->realm_key || o->dns))
 		return say(why, "--join, --realm-key, --dns: need --domain "
 				"NAME");
-	if (o->livesync_from.num && !o->livesync)
-		return say(why, "--livesync-from: needs --livesync ADDR");
+	if (!o->livesync && (o->livesync_from.num || o->is_livesync_mapped))
+		return say(why, "--livesync-from, --livesync-mapped: need "
+				"--livesync ADDR");
 	if (o->certify && (!o->domain || !o->realm_key))
 		return say(why, "--certify: needs --domain NAME and --realm-key "
 				"FILE");

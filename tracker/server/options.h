@@ -50,6 +50,7 @@ struct tracker_options {
 	struct option_addrs externals;       /* how others see us */
 	struct option_subnets livesync_from; /* none: the interface's /24 */
 	const char *new_realm_key, *certify; /* instead of running */
+	bool is_livesync_mapped;
 
 	bool is_access_logged;
 	unsigned verbosity; /* how often -v was given */

@@ -31,6 +31,10 @@
 #define SWEEP_MS        (120 * 1000) /* of all shards, once round */
 #define MINUTE_MS       60000
 #define SWEEP_LENGTH    256 /* longer lists wait for their shard's turn */
+/* A renewal is told when that part of a life has passed since others last heard
+ * of the peer: who comes again after an interval, two thirds of a life, and a
+ * bit, is then still there. */
+#define RENEW_PART 4
 #define GONE_LOOKS      32
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms)
@@ -217,7 +221,7 @@ static void come(struct swarms *s, struct shard *sh, struct swarm_list *l,
 
 	if (!is_known || old != state)
 		t->out->tell = SWARMS_TELL_CHANGE;
-	else if (meta_told_age(meta, now) >= s->x.ttl_min / 2)
+	else if (meta_told_age(meta, now) >= s->x.ttl_min / RENEW_PART)
 		t->out->tell = SWARMS_TELL_RENEWAL;
 	if (t->out->tell != SWARMS_TELL_NOTHING)
 		told_min = now;
