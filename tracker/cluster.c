@@ -492,7 +492,9 @@ void cluster_plug(struct cluster *c, struct server_plugs *plugs)
 static int start_dns(struct cluster *c, char why[SERVER_WHY_SIZE])
 {
 	struct dns_bridge_options o = { .domain = c->options->domain,
-					.port = (uint16_t)c->options->port };
+					.port = (uint16_t)c->options->port,
+					.self4 = external(c->options, 4),
+					.self6 = external(c->options, 6) };
 	struct addr on;
 	int r;
 

@@ -157,10 +157,11 @@ static void what_to_tell(void **state)
 	assert_int_equal(r.answer.tell, SWARMS_TELL_CHANGE);
 	r = tell(s, 1, 1, ANNOUNCE_NONE, false);
 	assert_int_equal(r.answer.tell, SWARMS_TELL_NOTHING);
-	swarms_tick(s, T0 + 21 * MINUTE);
+	/* Later it would not be told again before others forget it. */
+	swarms_tick(s, T0 + 10 * MINUTE);
 	r = tell(s, 1, 1, ANNOUNCE_NONE, false);
 	assert_int_equal(r.answer.tell, SWARMS_TELL_NOTHING);
-	swarms_tick(s, T0 + 22 * MINUTE);
+	swarms_tick(s, T0 + 11 * MINUTE);
 	r = tell(s, 1, 1, ANNOUNCE_NONE, false);
 	assert_int_equal(r.answer.tell, SWARMS_TELL_RENEWAL);
 	r = tell(s, 1, 1, ANNOUNCE_NONE, false);

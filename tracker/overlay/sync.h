@@ -1,7 +1,8 @@
 /* tracker/overlay/sync.h: owners of a swarm hold equal copies of it.
  *
  * Deltas: what changed goes to the other owners at once (within 250 ms, 42
- * records a packet), a renewal only when their copy is older than half a life.
+ * records a packet), a renewal only when their copy is older than a quarter of a
+ * life.
  * Anti-entropy: every minute each pair of owners compares sums of what they
  * share, and exchanges where they differ. Hand-off: when owners change, those
  * who hold a swarm name it to those who now should, and send it to who lacks

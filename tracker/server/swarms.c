@@ -35,7 +35,7 @@
  * of the peer: who comes again after an interval, two thirds of a life, and a
  * bit, is then still there. */
 #define RENEW_PART 4
-#define GONE_LOOKS      32
+#define GONE_LOOKS 32
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms)
 {
