@@ -163,7 +163,7 @@ static void print_stats(struct syncnet *n, const char *what)
 			continue;
 		st = syncnet_stats(n, i);
 		print_message(
-			"%s: %u: sessions %u out %lu in %lu news %lu "
+			"# %s: %u: sessions %u out %lu in %lu news %lu "
 			"B out %lu resent %lu dup %lu refused %lu mac %lu "
 			"hello %lu = %lu != %lu handed %lu fwd %lu "
 			"over %lu bad %lu\n",
