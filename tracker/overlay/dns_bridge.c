@@ -29,6 +29,7 @@
 #include "tracker/overlay/dns_limit.h"
 #include "tracker/overlay/dns_tcp.h"
 
+#define PORT_TRIES    16 /* where the kernel chooses */
 #define UDP_HEADER    8
 #define FLAGS_AT      (UDP_HEADER + 2)
 #define QUESTIONS_AT  (UDP_HEADER + 4)
@@ -171,24 +172,39 @@ fail:
 	return r;
 }
 
+/* UDP and TCP on the same port. One that the kernel chose for UDP may be taken
+ * on TCP: then it chooses again. Returns UDP's descriptor or -errno. */
+static int open_both(struct dns_bridge *b, const struct addr *on,
+		     struct addr *at)
+{
+	int fd, r = -EADDRINUSE;
+
+	for (int i = 0; i < (on->port ? 1 : PORT_TRIES) && r == -EADDRINUSE;
+	     i++) {
+		fd = open_socket(on, at);
+		if (fd < 0)
+			return fd;
+		r = dns_tcp_open(b->loop, b->desk, at, &b->tcp[b->num_ports]);
+		if (!r)
+			return fd;
+		close(fd);
+	}
+	return r;
+}
+
 int dns_bridge_listen(struct dns_bridge *b, const struct addr *on,
 		      struct addr *bound)
 {
 	struct evdns_server_port *port;
 	struct addr at;
-	int fd, r;
+	int fd;
 
 	loop_assert(b->loop);
 	if (b->num_ports == LIMIT_DNS_PORTS)
 		return -E2BIG;
-	fd = open_socket(on, &at);
+	fd = open_both(b, on, &at);
 	if (fd < 0)
 		return fd;
-	r = dns_tcp_open(b->loop, b->desk, &at, &b->tcp[b->num_ports]);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
 	port = evdns_add_server_port_with_base(loop_base(b->loop), fd, 0,
 					       on_request, b);
 	if (!port) {
