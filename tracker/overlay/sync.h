@@ -1,15 +1,14 @@
 /* tracker/overlay/sync.h: owners of a swarm hold equal copies of it.
  *
  * Deltas: what changed goes to the other owners at once (within 250 ms, 42
- * records a packet), a renewal only when their copy is older than a quarter of a
- * life.
- * Anti-entropy: every minute each pair of owners compares sums of what they
- * share, and exchanges where they differ. Hand-off: when owners change, those
- * who hold a swarm name it to those who now should, and send it to who lacks
- * it, hottest first, under a cap on bytes a second; old owners answer for one
- * life more. Failure detection: owners that share swarms hear each other every
- * 5 s; of who is silent for 15 s kt is told, which asks for itself; after 30 s
- * it is dead, and the next closest becomes an owner.
+ * records a packet), a renewal only when their copy is older than a quarter of
+ * a life. Anti-entropy: every minute each pair of owners compares sums of what
+ * they share, and exchanges where they differ. Hand-off: when owners change,
+ * those who hold a swarm name it to those who now should, and send it to who
+ * lacks it, hottest first, under a cap on bytes a second; old owners answer for
+ * one life more. Failure detection: owners that share swarms hear each other
+ * every 5 s; of who is silent for 15 s kt is told, which asks for itself; after
+ * 30 s it is dead, and the next closest becomes an owner.
  *
  * A swarm lives at its infohash, or at the KEY that its announces name. An
  * announce at who is no owner is answered there, forwarded to the owners, and

@@ -368,8 +368,9 @@ static int check_together(const struct tracker_options *o,
 		return say(why, "--livesync-from, --livesync-mapped: need "
 				"--livesync ADDR");
 	if (o->certify && (!o->domain || !o->realm_key))
-		return say(why, "--certify: needs --domain NAME and --realm-key "
-				"FILE");
+		return say(why,
+			   "--certify: needs --domain NAME and --realm-key "
+			   "FILE");
 	if (o->domain && o->is_udp_off)
 		return say(why, "--domain: an overlay needs UDP");
 	return 0;
