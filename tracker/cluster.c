@@ -26,7 +26,7 @@
 #include "tracker/server/livesync.h"
 
 #define DESCRIBE_MS   1000
-#define LEAVE_MS      3000
+#define LEAVE_MS      8000
 #define LEAVE_LOOK_MS 20
 #define DNS_PORT      53
 #define MEMBERS_SHOWN 64

@@ -21,7 +21,7 @@ void cluster_plug(struct cluster *c, struct server_plugs *plugs);
  * sync. Returns 0, or -errno with WHY. */
 int cluster_start(struct cluster *c, char why[SERVER_WHY_SIZE]);
 /* Hands on what only this tracker knows; calls DONE on a later turn, when that
- * is out or after 3 s. */
+ * is out, or after 8 s. */
 void cluster_leave(struct cluster *c, void (*done)(void *arg), void *arg);
 /* Before server_free has ended the threads that describe; server_free calls
  * fill_blobs still: so cluster_free comes after. NULL is harmless. */

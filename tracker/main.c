@@ -20,7 +20,7 @@
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
-#define HARD_STOP_S 10 /* whatever hangs, SIGALRM ends it */
+#define HARD_STOP_S 20 /* whatever hangs, SIGALRM ends it */
 
 struct program {
 	struct tracker_options options;
