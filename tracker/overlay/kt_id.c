@@ -248,7 +248,7 @@ int kt_realm_file_parse(const char *text, size_t len, struct kt_realm_file *out,
 		  &out->has_secret },
 		{ "certificate", out->cert, sizeof(out->cert), &out->has_cert },
 	};
-	const char *at = text, *end = text + len;
+	const char *at = text, *end = len ? text + len : text;
 	struct kt_key key;
 	unsigned number = 1;
 	bool is_pair;

@@ -367,7 +367,8 @@ int http_parse(const uint8_t *bytes, size_t len, struct http_head *out,
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	r = parse_lines(bytes, len, out, &f);
+	/* Of nothing there is no address either. */
+	r = len ? parse_lines(bytes, len, out, &f) : -EAGAIN;
 	*status = f.status;
 	*why = f.why;
 	return r;
