@@ -81,6 +81,8 @@ def death(box):
     died = victim.kill9()
     time.sleep(3)
     announced = flood.end()
+    # What a survivor acknowledged last has that long as well.
+    time.sleep(SETTLED_S)
     before = [a for a in announced if a[3] and a[3] < died]
     check(before, "nothing was acknowledged")
     rate = len(before) / (died - before[0][2])
