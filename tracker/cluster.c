@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
@@ -489,6 +490,23 @@ void cluster_plug(struct cluster *c, struct server_plugs *plugs)
 					.arg = c };
 }
 
+/* A tracker that nobody would let in says so at once. */
+static int check_realm(struct cluster *c, char why[SERVER_WHY_SIZE])
+{
+	char what[384];
+	int r;
+
+	if (!c->has_realm)
+		return 0;
+	r = kt_realm_file_check(&c->realm, c->options->domain,
+				kt_pk(kt_loop_node(c->node)), clock_wall_s(),
+				what, sizeof(what));
+	if (r)
+		snprintf(why, SERVER_WHY_SIZE, "--realm-key %s: %s",
+			 c->options->realm_key, what);
+	return r;
+}
+
 static int start_dns(struct cluster *c, char why[SERVER_WHY_SIZE])
 {
 	struct dns_bridge_options o = { .domain = c->options->domain,
@@ -546,8 +564,9 @@ int cluster_start(struct cluster *c, char why[SERVER_WHY_SIZE])
 		read_key(c);
 		make_node(c);
 		set_sync_timer(c);
+		r = check_realm(c, why);
 	}
-	if (c->options->dns)
+	if (!r && c->options->dns)
 		r = start_dns(c, why);
 	if (!r && c->options->livesync)
 		r = start_live(c, why);
