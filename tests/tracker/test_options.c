@@ -140,6 +140,8 @@ static void test_what_is_wrong_is_named(void **state)
 		{ "--https-port 6969 --cert c", "HTTP is on that port" },
 		{ "--no-udp --no-http", "nothing is left" },
 		{ "--join a:1", "need --domain" },
+		{ "--external 192.0.2.1", "need --domain" },
+		{ "--realm-key f", "need --domain" },
 		{ "--domain d --no-udp", "needs UDP" },
 		{ "--certify 00 --domain bt.example.org", "--realm-key" },
 		{ "--livesync-from 10.0.0.0/24", "need --livesync ADDR" },
