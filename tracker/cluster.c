@@ -182,7 +182,9 @@ static void describe_members(struct cluster *c, struct buf *json)
 	char hex[2 * KAD_ID_BYTES + 1], text[ADDR_STR_MAX];
 
 	buf_add_str(json, ",\"members\":[");
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		if (all[i].is_self) /* it knows no port of its own */
+			all[i].addr.port = (uint16_t)c->options->udp_port;
 		buf_printf(json,
 			   "%s{\"id\":\"%s\",\"addr\":\"%s\",\"self\":%s,"
 			   "\"load\":%u,\"uptime_s\":%u}",
@@ -191,6 +193,7 @@ static void describe_members(struct cluster *c, struct buf *json)
 			   addr_str(&all[i].addr, text),
 			   all[i].is_self ? "true" : "false", all[i].tr.load,
 			   all[i].tr.uptime_s);
+	}
 	buf_add_str(json, "]");
 }
 

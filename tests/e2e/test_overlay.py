@@ -49,6 +49,8 @@ def lookup(box):
         same((o["udp_port"], o["http_port"]), (lab.port, lab.port), "ports")
         check(o["udp_ms"] is not None, "it answers UDP")
         same(o["http_status"], 200, "it answers HTTP")
+    for m in lab.stats(HOSTS[0])["overlay"]["members"]:
+        same(m["addr"].split(":")[1], str(lab.port), "a member's port")
     for what in ([t.path], [t.magnet(lab.url(KEY))], [f"FILM.{DOMAIN}"],
                  ["film", "--domain", DOMAIN]):
         same(lab.lookup(*what)["id"], got["id"], f"key of {what}")

@@ -143,6 +143,8 @@ static void test_what_is_wrong_is_named(void **state)
 		{ "--external 192.0.2.1", "need --domain" },
 		{ "--realm-key f", "need --domain" },
 		{ "--domain d --no-udp", "needs UDP" },
+		{ "--domain d --port 0", "--port 0" },
+		{ "--domain d --http-port 0", "--port 0" },
 		{ "--certify 00 --domain bt.example.org", "--realm-key" },
 		{ "--livesync-from 10.0.0.0/24", "need --livesync ADDR" },
 		{ "--frobnicate", "--frobnicate" },

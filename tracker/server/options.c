@@ -374,6 +374,9 @@ static int check_together(const struct tracker_options *o,
 			   "FILE");
 	if (o->domain && o->is_udp_off)
 		return say(why, "--domain: an overlay needs UDP");
+	if (o->domain && (!o->udp_port || (!o->is_http_off && !o->http_port)))
+		return say(why, "--port 0: those of an overlay tell others "
+				"their ports, so choose one");
 	return 0;
 }
 
