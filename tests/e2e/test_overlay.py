@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 
@@ -99,6 +100,48 @@ def mount(box):
     m.stop()
     until(lambda: all(lab.holds(x, h) == 1 for x in HOSTS), 20,
           "the seeder alone is left, at every owner")
+
+
+def part(box, lab):
+    """Trackers hear nothing of each other any more; clients, who have other
+    ports, are heard."""
+    box.run(["ip", "rule", "add", "pref", "20", "lookup", "local"])
+    box.run(["ip", "rule", "del", "pref", "0"])
+    box.at_end(box.run, ["ip", "rule", "del", "pref", "20"])
+    box.at_end(box.run, ["ip", "rule", "add", "pref", "0", "lookup", "local"])
+    rule = ["pref", "10", "ipproto", "udp", "sport", str(lab.port), "dport",
+            str(lab.port), "blackhole"]
+    box.run(["ip", "rule", "add", *rule])
+    box.at_end(box.run, ["ip", "rule", "del", *rule])
+
+
+@case("what two owners of a small swarm say is put together", LIMIT)
+def merged(box):
+    lab = Lab(box)
+    t = torrent(box, "film", lab.url(KEY))
+    owners = lab.ranks(key_id(KEY))
+    part(box, lab)
+    peers = []
+    for owner, host in zip(owners, HOSTS):
+        s = socket.socket()
+        box.at_end(s.close)
+        s.bind((host, 0))
+        s.listen()
+        s.settimeout(20 * SLOW)
+        peers.append(s)
+        http_announce(owner, lab.port, bytes.fromhex(t.hash),
+                      s.getsockname()[1], host, left=0)
+    time.sleep(2)
+    for owner in owners:
+        same(lab.holds(owner, bytes.fromhex(t.hash)), 1,
+             f"what {owner} holds by itself")
+    m = lab.mount(t)
+    box.spawn(["cat", m.file("film")], "reader")
+    for owner, s in zip(owners[:2], peers):
+        try:
+            s.accept()[0].close()
+        except TimeoutError:
+            check(False, f"the peer that {owner} alone knows was not tried")
 
 
 @case("the same by HTTP, with the key as the host that is asked for", LIMIT)
