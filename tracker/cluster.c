@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/hex.h"
 #include "engine/base/log.h"
 #include "engine/base/mem.h"
@@ -181,7 +182,9 @@ static void describe_members(struct cluster *c, struct buf *json)
 	char hex[2 * KAD_ID_BYTES + 1], text[ADDR_STR_MAX];
 
 	buf_add_str(json, ",\"members\":[");
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		if (all[i].is_self) /* it knows no port of its own */
+			all[i].addr.port = (uint16_t)c->options->udp_port;
 		buf_printf(json,
 			   "%s{\"id\":\"%s\",\"addr\":\"%s\",\"self\":%s,"
 			   "\"load\":%u,\"uptime_s\":%u}",
@@ -190,6 +193,7 @@ static void describe_members(struct cluster *c, struct buf *json)
 			   addr_str(&all[i].addr, text),
 			   all[i].is_self ? "true" : "false", all[i].tr.load,
 			   all[i].tr.uptime_s);
+	}
 	buf_add_str(json, "]");
 }
 
@@ -489,6 +493,23 @@ void cluster_plug(struct cluster *c, struct server_plugs *plugs)
 					.arg = c };
 }
 
+/* A tracker that nobody would let in says so at once. */
+static int check_realm(struct cluster *c, char why[SERVER_WHY_SIZE])
+{
+	char what[384];
+	int r;
+
+	if (!c->has_realm)
+		return 0;
+	r = kt_realm_file_check(&c->realm, c->options->domain,
+				kt_pk(kt_loop_node(c->node)), clock_wall_s(),
+				what, sizeof(what));
+	if (r)
+		snprintf(why, SERVER_WHY_SIZE, "--realm-key %s: %s",
+			 c->options->realm_key, what);
+	return r;
+}
+
 static int start_dns(struct cluster *c, char why[SERVER_WHY_SIZE])
 {
 	struct dns_bridge_options o = { .domain = c->options->domain,
@@ -546,8 +567,9 @@ int cluster_start(struct cluster *c, char why[SERVER_WHY_SIZE])
 		read_key(c);
 		make_node(c);
 		set_sync_timer(c);
+		r = check_realm(c, why);
 	}
-	if (c->options->dns)
+	if (!r && c->options->dns)
 		r = start_dns(c, why);
 	if (!r && c->options->livesync)
 		r = start_live(c, why);

@@ -43,6 +43,8 @@ int realm_new(const char *path)
 		if (!r && fsync(fd))
 			r = -errno;
 		close(fd);
+		if (r) /* half a key is none */
+			unlink(path);
 	}
 	if (r)
 		fprintf(stderr, "weir-tracker: %s: %s\n", path, strerror(-r));

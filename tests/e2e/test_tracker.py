@@ -3,6 +3,7 @@
 outlives its end, lists and certificates at run time, pages and logs."""
 import os
 import pwd
+import re
 import signal
 import socket
 import ssl
@@ -12,7 +13,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
-from harness import HOSTS, HOSTS6, Failed, Skip, case, check, main, same, until
+from harness import (HOSTS, HOSTS6, LIB, Failed, Skip, case, check, main, same,
+                     until)
 from pytracker import make_certificates
 from weirtracker import PROGRAM, WeirTracker, refused
 
@@ -38,6 +40,26 @@ def help_and_version(box):
         check(word in text, f"no {word} in --help")
     text = box.run([PROGRAM, "--version"]).stdout
     check(text.startswith("weir-tracker ") and text.count("\n") == 1, text)
+
+
+@case("bash completes every option, and files after those that take one")
+def completion(box):
+    def words(*line):
+        return box.run(
+            ["bash", "-c", 'source "$1"; shift; COMP_WORDS=("$@"); '
+             'COMP_CWORD=$(($# - 1)); compopt() { :; }; _weir_tracker; '
+             'printf "%s\\n" "${COMPREPLY[@]}"', "bash",
+             os.path.join(LIB, "../../tools/completions/weir-tracker.bash"),
+             PROGRAM, *line]).stdout.split()
+    text = box.run([PROGRAM, "--help"]).stdout
+    options = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", text, re.MULTILINE))
+    check(len(options) > 30, f"{len(options)} options")
+    same(set(words("--")), options, "completed")
+    same(words("--realm"), ["--realm-key"], "of --realm")
+    path = box.write("some.list", "")
+    for option in re.findall(r"(--[a-z-]+) FILE", text):
+        same(words(option, path[:-2]), [path], f"after {option}")
+    same(words("--port", ""), [], "after --port")
 
 
 @case("a port that is taken, a file that is not there: said, with advice")

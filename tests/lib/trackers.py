@@ -37,13 +37,6 @@ def need_tracker(*options):
 def need_overlay():
     """Skips unless weir-tracker can be one of several."""
     need_tracker("--join", "--domain", "--dns")
-    try:
-        p = subprocess.run([WEIR_TRACKER, "--domain", DOMAIN, "--port", "0",
-                            "--bind", "127.0.0.1"], capture_output=True,
-                           text=True, timeout=1)
-    except subprocess.TimeoutExpired:
-        return  # it runs
-    raise Skip(f"weir-tracker has no overlay: {p.stderr.strip()[-200:]}")
 
 
 class Tracker:

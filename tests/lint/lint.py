@@ -303,6 +303,42 @@ def rule_tree(tree):
 FORMAT_MAJOR = "14"  # others break lines elsewhere
 
 
+OPTIONS_OF = {"tracker/server/options.c": ("tracker/weir-tracker.8.scd",
+                                           "tools/completions/weir-tracker.bash")}
+# { KIND, "name", what it sets[, least, most, "VALUE", ...
+OPTION = re.compile(r'\{ ([A-Z_]+), "([a-z0-9-]+)", AT\(\w+\)'
+                    r'(?:, [^,{}]+, [^,{}]+, "(\w*)")?')
+
+
+def rule_options(tree):
+    """Manual pages have each option; completions know which are files.
+
+    Other options are asked of the program by the completion.
+    """
+    for name, (manual, completion) in OPTIONS_OF.items():
+        if name not in tree.names:
+            continue
+        found, text = set(), tree.text(name)
+        for m in OPTION.finditer(text):
+            line = text.count("\n", 0, m.start()) + 1
+            found.add(m[2])
+            if f"*--{m[2]}*" not in tree.text(manual):
+                yield name, line, f"--{m[2]} is not in {manual}"
+            if m[3] == "FILE" and not re.search(
+                    rf"--{m[2]}(?![a-z-])", tree.text(completion)):
+                yield name, line, f"--{m[2]} FILE is not in {completion}"
+        if not found:
+            yield name, 1, "no options are found: has their form changed?"
+            continue
+        lines = tree.text(manual).splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.startswith("*-"):
+                continue
+            for option in re.findall(r"\*--([a-z0-9-]+)\*", line):
+                if option not in found:
+                    yield manual, number, f"--{option} is not in {name}"
+
+
 def clang_format():
     for program in ("clang-format-" + FORMAT_MAJOR, "clang-format"):
         if not shutil.which(program):

@@ -246,6 +246,7 @@ static void test_add_and_remove(void **state)
 
 struct reading {
 	const struct access_list *list;
+	pthread_barrier_t *start; /* else it could be over before they run */
 	atomic_bool *is_over;
 	uint64_t wrong, asked;
 };
@@ -254,7 +255,8 @@ static void *reader(void *arg)
 {
 	struct reading *r = arg;
 
-	while (!atomic_load(r->is_over))
+	pthread_barrier_wait(r->start);
+	do {
 		for (uint64_t n = 0; n < KEPT; n++) {
 			struct infohash in = numbered(n);
 			struct infohash out = numbered(n + (1 << 20));
@@ -263,6 +265,7 @@ static void *reader(void *arg)
 			r->wrong += access_allows(r->list, &out);
 			r->asked++;
 		}
+	} while (!atomic_load(r->is_over));
 	return NULL;
 }
 
@@ -281,18 +284,22 @@ static void test_readers_while_it_changes(void **state)
 	struct reading readings[READERS] = { 0 };
 	atomic_bool is_over = false;
 	pthread_t threads[READERS];
+	pthread_barrier_t start;
 	struct access_list *l;
 	char why[200];
 
 	write_kept(s);
+	assert_int_equal(pthread_barrier_init(&start, NULL, READERS + 1), 0);
 	l = access_new(ACCESS_ALLOW, s->path, why, sizeof(why));
 	for (int i = 0; i < READERS; i++) {
 		readings[i].list = l;
+		readings[i].start = &start;
 		readings[i].is_over = &is_over;
 		assert_int_equal(
 			pthread_create(&threads[i], NULL, reader, &readings[i]),
 			0);
 	}
+	pthread_barrier_wait(&start);
 	for (int round = 0; round < 60; round++) {
 		for (uint64_t n = 0; n < 600; n++) { /* grows once or twice */
 			struct infohash h = numbered(1000 + n);
@@ -309,6 +316,7 @@ static void test_readers_while_it_changes(void **state)
 		assert_int_equal(readings[i].wrong, 0);
 		assert_true(readings[i].asked > 0);
 	}
+	pthread_barrier_destroy(&start);
 	assert_int_equal(access_count(l), KEPT);
 	access_free(l);
 }

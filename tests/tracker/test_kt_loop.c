@@ -248,12 +248,59 @@ static void test_realm_file__is_read(void **state)
 			 -ENOENT);
 }
 
+static void check_file(const struct kt_realm_file *f, const char *domain,
+		       const uint8_t pk[KT_PK_BYTES], int64_t wall_s,
+		       const char *says)
+{
+	char why[384] = "";
+	int r = kt_realm_file_check(f, domain, pk, wall_s, why, sizeof(why));
+
+	assert_int_equal(r, says ? -EACCES : 0);
+	if (says && !strstr(why, says))
+		fail_msg("%s: not %s", why, says);
+}
+
+static void test_realm_file__lets_one_tracker_in(void **state)
+{
+	const uint8_t pk[KT_PK_BYTES] = { 1 }, other[KT_PK_BYTES] = { 2 };
+	struct kt_realm_file realm, one;
+	struct buf text;
+	char why[128];
+
+	buf_init(&text, 0);
+	kt_realm_file_make((const uint8_t *)"0123456789abcdef0123456789abcdef",
+			   &text);
+	assert_int_equal(kt_realm_file_parse((char *)text.ptr, text.len, &realm,
+					     why, sizeof(why)),
+			 0);
+	check_file(&realm, "bt.example.org", pk, 1000, NULL);
+	buf_clear(&text);
+	kt_realm_file_certify(&realm, "bt.example.org", pk, 1000, &text);
+	assert_int_equal(kt_realm_file_parse((char *)text.ptr, text.len, &one,
+					     why, sizeof(why)),
+			 0);
+	check_file(&one, "bt.example.org", pk, 999, NULL);
+	check_file(&one, "BT.example.org", pk, 999, NULL);
+	check_file(&one, "bt.example.org", pk, 1000, "expired");
+	check_file(&one, "bt.example.org", other, 999, "another tracker");
+	check_file(&one, "bt.example.org", other, 1000, "another tracker");
+	check_file(&one, "bt.example.net", pk, 999, "another tracker");
+	one.pk[0] ^= 1; /* of another realm's key */
+	check_file(&one, "bt.example.org", pk, 999, "another tracker");
+	one.has_cert = false;
+	check_file(&one, "bt.example.org", pk, 999,
+		   "no certificate is in it; this tracker needs one for its "
+		   "key: --certify 01000000");
+	buf_release(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kt_loop__trackers_meet),
 		cmocka_unit_test(test_kt_loop__closed_realm),
 		cmocka_unit_test(test_realm_file__is_read),
+		cmocka_unit_test(test_realm_file__lets_one_tracker_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,8 @@ _weir_tracker()
 
 	COMPREPLY=()
 	case $prev in
-	--state | --dfile | --allow | --deny | --cert | --key | --realm-key)
+	--state | --dfile | --allow | --deny | --cert | --key | --realm-key | \
+		--new-realm-key)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return

@@ -309,3 +309,38 @@ void kt_realm_file_certify(const struct kt_realm_file *realm_file,
 		   hex_encode(cert, sizeof(cert), hex_cert));
 	kt_key_release(&key);
 }
+
+int kt_realm_file_check(const struct kt_realm_file *realm_file,
+			const char *domain, const uint8_t pk[KT_PK_BYTES],
+			int64_t wall_s, char *why, size_t why_size)
+{
+	const struct span cert = { realm_file->cert, KT_CERT_BYTES };
+	uint8_t realm[KT_REALM_BYTES];
+	char hex[2 * KT_PK_BYTES + 1];
+	int64_t expiry_s = 0;
+
+	if (realm_file->has_secret)
+		return 0;
+	kt_realm(domain, realm);
+	hex_encode(pk, KT_PK_BYTES, hex);
+	if (!realm_file->has_cert)
+		snprintf(why, why_size,
+			 "no certificate is in it; this tracker needs one for "
+			 "its key: --certify %s",
+			 hex);
+	else if (kt_cert_check(realm_file->pk, realm, pk, cert, wall_s,
+			       &expiry_s))
+		return 0;
+	else if (kt_cert_check(realm_file->pk, realm, pk, cert, INT64_MIN,
+			       &expiry_s))
+		snprintf(why, why_size,
+			 "the certificate has expired; make a new one: "
+			 "--certify %s",
+			 hex);
+	else
+		snprintf(why, why_size,
+			 "the certificate is of another tracker, domain or "
+			 "key; this tracker in %s needs: --certify %s",
+			 domain, hex);
+	return -EACCES;
+}

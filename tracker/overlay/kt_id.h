@@ -91,3 +91,8 @@ void kt_realm_file_make(const uint8_t seed[KT_SEED_BYTES], struct buf *out);
 void kt_realm_file_certify(const struct kt_realm_file *realm,
 			   const char *domain, const uint8_t pk[KT_PK_BYTES],
 			   int64_t expiry_s, struct buf *out);
+/* Lets this file the tracker with the key PK be one of DOMAIN's? Returns 0, or
+ * -EACCES with WHY for people. */
+int kt_realm_file_check(const struct kt_realm_file *realm, const char *domain,
+			const uint8_t pk[KT_PK_BYTES], int64_t wall_s,
+			char *why, size_t why_size);

@@ -328,6 +328,7 @@ int kt_realm_file_read(const char *path, struct kt_realm_file *out, char *why,
 {
 	char text[LIMIT_KT_REALM_FILE_BYTES];
 	FILE *f = fopen(path, "re");
+	char what[128];
 	size_t len;
 	int r;
 
@@ -340,9 +341,12 @@ int kt_realm_file_read(const char *path, struct kt_realm_file *out, char *why,
 	if (ferror(f) || len == sizeof(text))
 		r = -EBADMSG;
 	else
-		r = kt_realm_file_parse(text, len, out, why, why_size);
+		r = kt_realm_file_parse(text, len, out, what, sizeof(what));
 	if (r && (ferror(f) || len == sizeof(text)))
 		snprintf(why, why_size, "%s: not readable, or too long", path);
+	else if (r)
+		snprintf(why, why_size, "%s: %s", path, what);
+	explicit_bzero(text, sizeof(text));
 	(void)fclose(f);
 	return r;
 }

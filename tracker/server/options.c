@@ -361,9 +361,10 @@ static int check_together(const struct tracker_options *o,
 				"--max-want");
 	if (!o->is_http_off && o->https_port && o->https_port == o->http_port)
 		return say(why, "--https-port: HTTP is on that port");
-	if (!o->domain && (o->joins.num || o->realm_key || o->dns))
-		return say(why, "--join, --realm-key, --dns: need --domain "
-				"NAME");
+	if (!o->domain &&
+	    (o->joins.num || o->externals.num || o->realm_key || o->dns))
+		return say(why, "--join, --external, --realm-key, --dns: need "
+				"--domain NAME");
 	if (!o->livesync && (o->livesync_from.num || o->is_livesync_mapped))
 		return say(why, "--livesync-from, --livesync-mapped: need "
 				"--livesync ADDR");
@@ -373,6 +374,9 @@ static int check_together(const struct tracker_options *o,
 			   "FILE");
 	if (o->domain && o->is_udp_off)
 		return say(why, "--domain: an overlay needs UDP");
+	if (o->domain && (!o->udp_port || (!o->is_http_off && !o->http_port)))
+		return say(why, "--port 0: those of an overlay tell others "
+				"their ports, so choose one");
 	return 0;
 }
 
