@@ -104,7 +104,7 @@ def main():
     a.add_argument("--seconds", type=float, default=2)
     a.add_argument("--peers", type=int, default=1000000)
     a.add_argument("--wildcard", action="store_true")
-    args = a.parse_args()
+    args = a.parse_intermixed_args()
     modes = args.modes or MODES
     load = f"{args.build}/tests/bench/announce_load"
     with contextlib.ExitStack() as stack:
