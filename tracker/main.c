@@ -6,6 +6,7 @@
  * SIGHUP reads lists and certificate again, SIGUSR1 logs statistics. Exit: 0
  * ended when told to; 1 failed, said why; 2 wrong usage. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE  2
+#define ARENAS      2  /* of malloc: many would each keep what is free */
 #define HARD_STOP_S 20 /* whatever hangs, SIGALRM ends it */
 
 struct program {
@@ -172,6 +174,7 @@ int main(int argc, char **argv)
 	char why[OPTIONS_WHY_SIZE];
 	struct program p = { 0 };
 
+	(void)mallopt(M_ARENA_MAX, ARENAS);
 	log_start("weir-tracker", LOG_LEVEL_INFO);
 	if (options_parse(argc, argv, &p.options, why)) {
 		fprintf(stderr, "weir-tracker: %s\nTry: weir-tracker --help\n",

@@ -1,15 +1,18 @@
 /* A load of announces for one tracker:
  *
- *     announce_load udp|http|http-kept ADDRESS:PORT SECONDS [IN-FLIGHT [PEERS]]
+ *     announce_load udp|scrape|http|http-kept ADDRESS:PORT SECONDS
+ *                   [IN-FLIGHT [PEERS]]
  *     announce_load hashes
  *
  * PEERS (a million) different peers, told apart by port, come round over 10,000
  * torrents; a third of them are seeders. "hashes" prints the torrents, for
- * trackers that want a list. UDP: 16 sockets share IN-FLIGHT announces; http: a
- * new connection each; http-kept: one connection for many. Every answer is
- * checked. Prints answers a second, wrong and lost ones, peers an answer, and
- * the part of a core that this program used: near 1 it measures itself. SECONDS
- * 0: each peer once, and no longer. */
+ * trackers that want a list. UDP: 16 sockets share IN-FLIGHT announces, or
+ * scrapes of a torrent each; http: a new connection each; http-kept: one
+ * connection for many, if the tracker keeps it. Every answer is checked. Prints
+ * answers a second, wrong and lost ones, connections dropped without a word
+ * before, peers an answer, and the part of a
+ * core that this program used: near 1 it measures itself. SECONDS 0: each peer
+ * once, and no longer. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -41,9 +44,10 @@ struct load {
 	struct sockaddr_storage to;
 	socklen_t to_len;
 	unsigned in_flight;
+	bool is_scrape;
 	uint64_t next, peers;
 	int64_t start_us, end_us; /* end 0: until all peers were here */
-	uint64_t answered, wrong, lost, told;
+	uint64_t answered, wrong, lost, told, connections, dropped;
 };
 
 static bool goes_on(const struct load *l)
@@ -127,8 +131,8 @@ static void udp_connect(struct line *s)
 	exit(1);
 }
 
-static void put_announce(struct load *l, const struct line *s, uint32_t tid,
-			 uint8_t b[98])
+static size_t put_announce(struct load *l, const struct line *s, uint32_t tid,
+			   uint8_t b[98])
 {
 	struct announce a;
 
@@ -143,6 +147,17 @@ static void put_announce(struct load *l, const struct line *s, uint32_t tid,
 	store_be32(b + 80, 2);
 	store_be32(b + 92, WANT);
 	store_be16(b + 96, a.port);
+	return 98;
+}
+
+static size_t put_scrape(struct load *l, const struct line *s, uint32_t tid,
+			 uint8_t b[98])
+{
+	memcpy(b, s->id, 8);
+	store_be32(b + 8, 2);
+	store_be32(b + 12, tid);
+	hash_of(l->next++ % TORRENTS, b + 16);
+	return 36;
 }
 
 /* Sends for free slots, and again what got lost. */
@@ -167,8 +182,10 @@ static void udp_fill(struct load *l, struct line *s, int64_t now)
 			continue;
 		f->tid = (uint32_t)(++s->round) << 16 | 0x8000 | i;
 		f->sent_us = now;
-		put_announce(l, s, f->tid, bytes[n]);
-		iov[n] = (struct iovec){ bytes[n], 98 };
+		iov[n].iov_base = bytes[n];
+		iov[n].iov_len = l->is_scrape
+					 ? put_scrape(l, s, f->tid, bytes[n])
+					 : put_announce(l, s, f->tid, bytes[n]);
 		out[n].msg_hdr.msg_iov = &iov[n];
 		out[n].msg_hdr.msg_iovlen = 1;
 		s->busy++;
@@ -195,6 +212,11 @@ static void udp_take(struct load *l, struct line *s, const uint8_t *b,
 	}
 	s->flights[i].tid = 0;
 	s->busy--;
+	if (l->is_scrape && load_be32(b) == 2 && len == 20) {
+		l->answered++;
+		l->told += load_be32(b + 8) + load_be32(b + 16);
+		return;
+	}
 	if (load_be32(b) != 1 || len < 20 || (len - 20) % width) {
 		l->wrong++;
 		return;
@@ -258,6 +280,7 @@ static void run_udp(struct load *l)
 struct talk { /* a connection */
 	int fd;
 	bool is_asked;
+	unsigned asked; /* on this connection */
 	size_t len;
 	char reply[REPLY_MAX + 1];
 };
@@ -270,6 +293,8 @@ static void http_open(struct load *l, int ep, struct talk *t)
 	t->fd = connected(l, SOCK_STREAM | SOCK_NONBLOCK);
 	setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	t->is_asked = false;
+	t->asked = 0;
+	l->connections++;
 	epoll_ctl(ep, EPOLL_CTL_ADD, t->fd, &e);
 }
 
@@ -293,6 +318,7 @@ static void http_ask(struct load *l, int ep, struct talk *t, bool is_kept)
 	if (send(t->fd, text, (size_t)n, MSG_NOSIGNAL) != n)
 		l->wrong++;
 	t->is_asked = true;
+	t->asked++;
 	t->len = 0;
 	epoll_ctl(ep, EPOLL_CTL_MOD, t->fd, &e);
 }
@@ -321,6 +347,17 @@ static int http_look(struct load *l, const struct talk *t, bool is_end)
 	return 1;
 }
 
+/* Of a whole answer: whether another may be asked for on its connection. */
+static bool is_kept_open(const struct talk *t)
+{
+	const char *body = memmem(t->reply, t->len, "\r\n\r\n", 4);
+	const char *says = strcasestr(t->reply, "\r\nconnection:");
+
+	if (says && says < body)
+		return !strncasecmp(says + 13, " keep-alive", 11);
+	return t->reply[7] == '1';
+}
+
 /* Returns whether the connection is still to be used. */
 static bool http_read(struct load *l, int ep, struct talk *t, bool is_kept)
 {
@@ -329,6 +366,10 @@ static bool http_read(struct load *l, int ep, struct talk *t, bool is_kept)
 
 	if (n < 0 && errno == EAGAIN)
 		return true;
+	if (n <= 0 && !t->len && t->asked > 1) {
+		l->dropped++; /* it was not kept, after all */
+		return false;
+	}
 	t->len += n > 0 ? (size_t)n : 0;
 	t->reply[t->len] = 0;
 	r = http_look(l, t, n <= 0);
@@ -336,7 +377,7 @@ static bool http_read(struct load *l, int ep, struct talk *t, bool is_kept)
 		return true;
 	l->answered += r > 0;
 	l->wrong += r < 0;
-	if (r < 0 || n <= 0 || !is_kept || !goes_on(l))
+	if (r < 0 || n <= 0 || !is_kept || !is_kept_open(t) || !goes_on(l))
 		return false;
 	http_ask(l, ep, t, is_kept);
 	return true;
@@ -400,8 +441,11 @@ static double cpu_s(void)
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
-	bool is_udp = !strcmp(mode, "udp");
-	struct load l = { .in_flight = is_udp ? 512 : 64, .peers = 1000000 };
+	bool is_scrape = !strcmp(mode, "scrape");
+	bool is_udp = is_scrape || !strcmp(mode, "udp");
+	struct load l = { .is_scrape = is_scrape,
+			  .in_flight = is_udp ? 512 : 64,
+			  .peers = 1000000 };
 	struct addr to;
 	double s;
 
@@ -410,7 +454,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 4 || addr_parse(argv[2], 6969, &to)) {
-		fprintf(stderr, "announce_load udp|http|http-kept "
+		fprintf(stderr, "announce_load udp|scrape|http|http-kept "
 				"ADDRESS:PORT SECONDS [IN-FLIGHT [PEERS]]\n");
 		return 2;
 	}
@@ -431,10 +475,11 @@ int main(int argc, char **argv)
 	s = (double)(clock_now_us() - l.start_us) * 1e-6;
 	printf("{\"mode\": \"%s\", \"answered\": %llu, \"per_s\": %.0f, "
 	       "\"wrong\": %llu, \"lost\": %llu, \"peers_each\": %.1f, "
-	       "\"core_busy\": %.2f}\n",
+	       "\"connections\": %llu, \"dropped\": %llu, \"core_busy\": %.2f}\n",
 	       mode, (unsigned long long)l.answered, (double)l.answered / s,
 	       (unsigned long long)l.wrong, (unsigned long long)l.lost,
 	       l.answered ? (double)l.told / (double)l.answered : 0,
+	       (unsigned long long)l.connections, (unsigned long long)l.dropped,
 	       cpu_s() / s);
 	return 0;
 }

@@ -444,8 +444,20 @@ def ends_in_time(box):
 @case("--max-torrents holds, --rate refuses who asks too often")
 def limits(box):
     t = WeirTracker(box, "--rate", "1", "--limit-private")
-    for n in range(7):  # four at once, then one a second
-        t.udp().announce(bytes([n]) * 20, 1000 + n)
+    why = None
+    for n in range(20):  # four at once, then one a second
+        try:
+            t.udp().announce(bytes([n]) * 20, 1000 + n)
+        except Failed as e:
+            why = str(e)
+            break
+    check(why and "too many requests from your network" in why, why)
+    check(n >= 4, n)
+    try:  # one table for both
+        t.announce(A, 1)
+        check(False, "HTTP has a table of its own")
+    except Failed as e:
+        check("too many requests" in str(e), e)
     stats = t.stats()
     check(stats["udp"]["rate_limited"] >= 1, stats["udp"])
     t.stop()

@@ -83,7 +83,7 @@ static int tear_down(void **state)
 	buf_release(&g->out);
 	http_asker_release(&g->asker);
 	full_scrapes_free(g->site.full);
-	subnet_limit_free(g->site.limit);
+	subnet_limit_free(g->policy.limit);
 	swarms_free(g->policy.swarms);
 	free(g);
 	return 0;
@@ -263,7 +263,7 @@ static void subnets_are_limited(void **state)
 {
 	struct rig *g = *state;
 
-	g->site.limit = subnet_limit_new(1, 3);
+	g->policy.limit = subnet_limit_new(1, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		ask(g, "/announce?" IH1 "&port=1");
 		must_have(g, "8:complete");

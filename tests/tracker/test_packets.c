@@ -1,9 +1,10 @@
 /* Goal: over real sockets and several threads every datagram is answered once,
- * to who sent it; the overlay's reach the loop; the port is ours alone;
- * stopping ends every thread. */
+ * to who sent it, from where it was sent to; the overlay's reach the loop; the
+ * port is ours alone; stopping ends every thread. */
 #include "tests/cmocka_all.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,6 +27,7 @@ struct lab {
 	struct addr overlay_from;
 	uint8_t overlay[LIMIT_UDP_REQUEST_BYTES];
 	size_t overlay_len;
+	bool answers_at_once;
 };
 
 static void on_overlay(void *arg, const struct addr *from, const uint8_t *bytes,
@@ -37,6 +39,8 @@ static void on_overlay(void *arg, const struct addr *from, const uint8_t *bytes,
 	l->overlay_from = *from;
 	memcpy(l->overlay, bytes, len);
 	l->overlay_len = len;
+	if (l->answers_at_once)
+		assert_int_equal(packets_send(l->packets, from, "here", 4), 0);
 }
 
 static int start(struct lab *l, const struct addr *binds, size_t n)
@@ -248,6 +252,93 @@ static void a_port_has_one_tracker(void **state)
 	lab_stop(&l);
 }
 
+/* A client that is ME, and sees what comes from TO alone. */
+static int client_from(const char *me_text, const struct addr *to,
+		       struct addr *me)
+{
+	struct timeval patience = { .tv_sec = 10 };
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int fd;
+
+	assert_int_equal(addr_parse(me_text, 0, me), 0);
+	len = addr_to_sockaddr(me, &ss);
+	fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_int_equal(bind(fd, (struct sockaddr *)&ss, len), 0);
+	len = addr_to_sockaddr(to, &ss);
+	assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+	len = sizeof(ss);
+	getsockname(fd, (struct sockaddr *)&ss, &len);
+	addr_from_sockaddr(me, (struct sockaddr *)&ss, len);
+	return fd;
+}
+
+/* The answers of a socket bound to ANY, asked at AT, come from AT. */
+static void answers_from(const char *any, const char *at)
+{
+	struct addr bind, to, me;
+	struct lab l;
+	char b[16];
+	int fd;
+
+	lab_start(&l);
+	packets_stop(l.packets);
+	addr_parse(any, 0, &bind);
+	assert_int_equal(start(&l, &bind, 1), 0);
+	packets_address(l.packets, 0, &bind);
+	assert_int_equal(addr_parse(at, bind.port, &to), 0);
+	fd = client_from(to.family == 6 ? "[::1]:0" : "127.0.0.1:0", &to, &me);
+	for (uint32_t i = 0; i < 100; i++)
+		connect_id(fd, i);
+	/* What the overlay says to it within the call, too. */
+	l.answers_at_once = true;
+	assert_int_equal(send(fd, "d1:ade", 6, 0), 6);
+	wait_for_overlay(&l, 1);
+	assert_true(addr_eq(&l.overlay_from, &me));
+	assert_int_equal(recv(fd, b, sizeof(b), 0), 4);
+	assert_memory_equal(b, "here", 4);
+	close(fd);
+	lab_stop(&l);
+}
+
+static void a_wildcard_answers_as_asked(void **state)
+{
+	(void)state;
+	answers_from("0.0.0.0:0", "127.0.0.1");
+	answers_from("0.0.0.0:0", "127.0.0.2");
+	answers_from("0.0.0.0:0", "127.9.9.9");
+	answers_from("[::]:0", "::1");
+}
+
+/* Gives the loopback of a network namespace of our own two more addresses. */
+static const char *second_address(void)
+{
+	if (unshare(CLONE_NEWNET))
+		return "needs root for a network namespace";
+	if (system("ip link set lo up && "
+		   "ip -6 addr add 2001:db8::2/128 dev lo nodad && "
+		   "ip -6 addr add 2001:db8::3/128 dev lo nodad"))
+		return "needs ip and IPv6";
+	return NULL;
+}
+
+/* Last: the namespace is this process's from now on. */
+static void a_wildcard_of_ipv6_too(void **state)
+{
+	const char *why = second_address();
+
+	(void)state;
+	if (why) {
+		print_message("SKIP: %s\n", why);
+		skip();
+	}
+	answers_from("[::]:0", "2001:db8::2");
+	answers_from("[::]:0", "2001:db8::3");
+	answers_from("[::]:0", "::1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +346,8 @@ int main(void)
 		cmocka_unit_test(the_overlay_has_its_own),
 		cmocka_unit_test(a_flood_is_bounded),
 		cmocka_unit_test(a_port_has_one_tracker),
+		cmocka_unit_test(a_wildcard_answers_as_asked),
+		cmocka_unit_test(a_wildcard_of_ipv6_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

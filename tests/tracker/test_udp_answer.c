@@ -381,6 +381,52 @@ static void leaving_and_odd_fields(void **state)
 	lab_stop(&l);
 }
 
+/* Who is limited now, and has been told already. */
+static void expect_told_each_second(struct lab *l)
+{
+	unsigned told = 0, listed = 0;
+
+	for (int i = 1; i <= 3000; i++) {
+		l->asker.now_ms++;
+		for (int k = 0; k < 2; k++) {
+			if (!announce(l))
+				continue;
+			told += load_be32(l->out) == 3;
+			listed += load_be32(l->out) == 1;
+		}
+	}
+	assert_int_equal(told, 3);
+	assert_in_range(listed, 29, 31);
+}
+
+static void scrapes_obey_the_list(void **state)
+{
+	static const uint8_t nothing[12];
+	struct infohash h;
+	struct lab l;
+	char why[100];
+
+	(void)state;
+	lab_start(&l);
+	list(&l, "192.0.2.1:6881", true);
+	l.policy.access = access_new(ACCESS_ALLOW, NULL, why, sizeof(why));
+	put_hex(&l, "0123456789abcdef0000000212345678" HASH HASH);
+	store_be64(l.in, udp_connection_id(&l.core, T0, &l.me));
+	l.in[16] ^= 1; /* another torrent, and then the one with a peer */
+	assert_int_equal(send_in(&l), 8 + 24);
+	assert_int_equal(load_be32(l.out), 2);
+	assert_memory_equal(l.out + 8, nothing, 12);
+	assert_memory_equal(l.out + 20, nothing, 12);
+	assert_true(hex_decode(HASH, 40, h.b, 20));
+	access_add(l.policy.access, &h);
+	assert_int_equal(send_in(&l), 8 + 24);
+	assert_memory_equal(l.out + 8, nothing, 12);
+	assert_int_equal(load_be32(l.out + 20), 1);
+	access_free(l.policy.access);
+	l.policy.access = NULL;
+	lab_stop(&l);
+}
+
 static void denied_and_limited(void **state)
 {
 	struct lab l;
@@ -395,13 +441,18 @@ static void denied_and_limited(void **state)
 	access_free(l.policy.access);
 	l.policy.access = NULL;
 
-	l.core.limit = subnet_limit_new(10, 5);
+	l.policy.limit = subnet_limit_new(10, 5);
 	addr_parse("8.8.8.8:4000", 0, &l.me);
 	for (int i = 0; i < 5; i++)
 		assert_true(announce(&l));
 	l.me.ip[3] = 9; /* the same subnet */
-	assert_int_equal(announce(&l), 0);
+	announce(&l);
+	expect_error(&l, "too many requests from your network");
 	assert_int_equal(l.counts.rate_limited, 1);
+	assert_int_equal(announce(&l), 0); /* told once a second */
+	l.me.ip[3] = 8;
+	assert_int_equal(announce(&l), 0);
+	assert_int_equal(l.counts.rate_limited, 3);
 	l.me.ip[2] = 9;
 	assert_true(announce(&l));
 	addr_parse("10.0.0.1:4000", 0, &l.me);
@@ -409,8 +460,9 @@ static void denied_and_limited(void **state)
 		assert_true(announce(&l));
 	l.policy.limits_private = true;
 	for (int i = 0; i < 50; i++)
-		assert_true(!announce(&l) == (i >= 5));
-	subnet_limit_free(l.core.limit);
+		assert_true(!announce(&l) == (i > 5));
+	expect_told_each_second(&l);
+	subnet_limit_free(l.policy.limit);
 	lab_stop(&l);
 }
 
@@ -574,6 +626,7 @@ int main(void)
 		cmocka_unit_test(wrong_ids_get_no_peers),
 		cmocka_unit_test(how_many_are_wanted),
 		cmocka_unit_test(leaving_and_odd_fields),
+		cmocka_unit_test(scrapes_obey_the_list),
 		cmocka_unit_test(denied_and_limited),
 		cmocka_unit_test(limits_over_time),
 		cmocka_unit_test(url_data),

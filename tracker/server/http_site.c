@@ -300,11 +300,10 @@ static bool is_leaving(const struct http_site *site)
 /* Answers, if the subnet of who asks does it too often. */
 static bool is_limited(struct ask *q)
 {
-	const struct http_site *s = q->site;
+	const struct tracker_policy *p = q->site->policy;
 
-	if (!s->limit ||
-	    (!s->policy->limits_private && addr_is_local(&q->source)) ||
-	    subnet_limit_take(s->limit, q->asker->now_ms, &q->source))
+	if (!p->limit || (!p->limits_private && addr_is_local(&q->source)) ||
+	    subnet_limit_take(p->limit, q->asker->now_ms, &q->source))
 		return false;
 	web_count(&q->asker->counts->rate_limited);
 	answer_failure(q, "too many requests from your network", 1);

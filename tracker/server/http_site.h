@@ -21,7 +21,6 @@
 #include "engine/base/random.h"
 #include "tracker/server/full_scrape.h"
 #include "tracker/server/http_parse.h"
-#include "tracker/server/subnet_limit.h"
 #include "tracker/server/web.h"
 
 /* The fields of struct web_stats, written by one thread, read by any. */
@@ -44,7 +43,6 @@ struct http_site {
 	const struct web_options *options; /* borrowed */
 	struct tracker_policy *policy;     /* borrowed */
 	struct full_scrapes *full;         /* borrowed */
-	struct subnet_limit *limit;        /* borrowed; NULL: none */
 	/* Sums over all threads. */
 	void (*stats)(void *arg, struct web_stats *out);
 	void *stats_arg;

@@ -8,7 +8,7 @@
 #include "engine/base/mem.h"
 
 struct entry {
-	struct addr from;
+	struct overlay_way way;
 	uint16_t len;
 	uint8_t bytes[LIMIT_UDP_REQUEST_BYTES];
 };
@@ -24,7 +24,8 @@ struct overlay_queue {
 	struct task task;
 	void (*on_overlay)(void *arg, const struct addr *from,
 			   const uint8_t *bytes, size_t len);
-	void *arg;     /* borrowed */
+	void *arg;                     /* borrowed */
+	const struct overlay_way *way; /* of what is handed out; or NULL */
 	bool is_freed; /* loop thread: the task in the inbox frees it */
 };
 
@@ -49,7 +50,9 @@ static void on_task(struct task *task)
 	for (unsigned i = 0; i < n && !q->is_freed; i++) {
 		struct entry *e = &q->entries[q->first];
 
-		q->on_overlay(q->arg, &e->from, e->bytes, e->len);
+		q->way = &e->way;
+		q->on_overlay(q->arg, &e->way.from, e->bytes, e->len);
+		q->way = NULL;
 		q->first = (q->first + 1) % LIMIT_OVERLAY_QUEUE;
 		pthread_mutex_lock(&q->lock);
 		q->num--;
@@ -95,7 +98,7 @@ void overlay_queue_free(struct overlay_queue *q)
 	q->is_freed = true;
 }
 
-bool overlay_queue_push(struct overlay_queue *q, const struct addr *from,
+bool overlay_queue_push(struct overlay_queue *q, const struct overlay_way *way,
 			const uint8_t *bytes, size_t len)
 {
 	bool post = false, fits;
@@ -105,7 +108,7 @@ bool overlay_queue_push(struct overlay_queue *q, const struct addr *from,
 	fits = q->num < LIMIT_OVERLAY_QUEUE && len <= LIMIT_UDP_REQUEST_BYTES;
 	if (fits) {
 		e = &q->entries[q->next];
-		e->from = *from;
+		e->way = *way;
 		e->len = (uint16_t)len;
 		memcpy(e->bytes, bytes, len);
 		q->next = (q->next + 1) % LIMIT_OVERLAY_QUEUE;
@@ -117,4 +120,9 @@ bool overlay_queue_push(struct overlay_queue *q, const struct addr *from,
 	if (post)
 		loop_post(q->loop, &q->task);
 	return fits;
+}
+
+const struct overlay_way *overlay_queue_way(const struct overlay_queue *q)
+{
+	return q->way;
 }

@@ -13,6 +13,7 @@
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 #include "tracker/server/overlay_queue.h"
+#include "tracker/server/packet_source.h"
 #include "tracker/server/udp_answer.h"
 
 #define BATCH        64        /* datagrams of one recvmmsg */
@@ -25,12 +26,14 @@ struct packet_thread {
 	struct udp_asker asker;
 	pthread_t thread;
 	bool is_running;
-	int fd; /* -1: none */
+	bool is_wildcard; /* its datagrams say where they were sent to */
+	int fd;
 	uint8_t in[BATCH][LIMIT_UDP_REQUEST_BYTES];
 	uint8_t out[BATCH][UDP_ANSWER_BYTES];
 	struct sockaddr_storage names[BATCH];
 	struct iovec in_iov[BATCH], out_iov[BATCH];
 	struct mmsghdr received[BATCH], answers[BATCH];
+	union packet_source sources[BATCH];
 };
 
 struct packets {
@@ -51,12 +54,17 @@ static bool is_overlay(const uint8_t *bytes, size_t len)
 	return len && (*bytes == 'd' || *bytes == 'K');
 }
 
-static void take_overlay(struct packet_thread *t, const struct addr *from,
-			 const uint8_t *bytes, size_t len)
+static void take_overlay(struct packet_thread *t, struct msghdr *h,
+			 const struct addr *from, const uint8_t *bytes,
+			 size_t len)
 {
+	struct overlay_way way = { .from = *from, .fd = t->fd };
+
+	if (t->is_wildcard)
+		packet_source_read(h, &way.here);
 	udp_count(&t->counts.overlay_in);
 	if (!t->p->overlay ||
-	    !overlay_queue_push(t->p->overlay, from, bytes, len))
+	    !overlay_queue_push(t->p->overlay, &way, bytes, len))
 		udp_count(&t->counts.overlay_dropped);
 }
 
@@ -77,7 +85,7 @@ static unsigned answer_all(struct packet_thread *t, unsigned n)
 			continue;
 		}
 		if (is_overlay(t->in[i], len)) {
-			take_overlay(t, &from, t->in[i], len);
+			take_overlay(t, h, &from, t->in[i], len);
 			continue;
 		}
 		len = udp_answer(&t->asker, &from, t->in[i], len, t->out[m]);
@@ -86,6 +94,8 @@ static unsigned answer_all(struct packet_thread *t, unsigned n)
 		t->out_iov[m].iov_len = len;
 		t->answers[m].msg_hdr.msg_name = h->msg_name;
 		t->answers[m].msg_hdr.msg_namelen = h->msg_namelen;
+		if (t->is_wildcard)
+			packet_source_reply(&t->answers[m].msg_hdr, h);
 		m++;
 	}
 	return m;
@@ -109,6 +119,18 @@ static void send_all(struct packet_thread *t, unsigned n)
 	}
 }
 
+/* The kernel wrote over the sizes. */
+static void make_room(struct packet_thread *t)
+{
+	for (unsigned i = 0; i < BATCH; i++) {
+		struct msghdr *h = &t->received[i].msg_hdr;
+
+		h->msg_namelen = sizeof(t->names[i]);
+		if (t->is_wildcard)
+			h->msg_controllen = sizeof(t->sources[i]);
+	}
+}
+
 static void *thread_main(void *arg)
 {
 	struct packet_thread *t = arg;
@@ -117,9 +139,7 @@ static void *thread_main(void *arg)
 				     memory_order_acquire)) {
 		int n;
 
-		for (unsigned i = 0; i < BATCH; i++)
-			t->received[i].msg_hdr.msg_namelen =
-				sizeof(t->names[i]);
+		make_room(t);
 		n = recvmmsg(t->fd, t->received, BATCH, MSG_WAITFORONE, NULL);
 		/* Errors are those of datagrams sent before (ICMP). */
 		if (n > 0)
@@ -128,7 +148,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-static struct packet_thread *thread_new(struct packets *p, int fd)
+static struct packet_thread *thread_new(struct packets *p, int fd,
+					bool is_wildcard)
 {
 	struct packet_thread *t = aligned_alloc(128, sizeof(*t));
 
@@ -136,6 +157,7 @@ static struct packet_thread *thread_new(struct packets *p, int fd)
 	memset(t, 0, sizeof(*t));
 	t->p = p;
 	t->fd = fd;
+	t->is_wildcard = is_wildcard;
 	t->asker.core = &p->core;
 	t->asker.counts = &t->counts;
 	random_bytes(&t->asker.random.state, sizeof(t->asker.random.state));
@@ -145,6 +167,8 @@ static struct packet_thread *thread_new(struct packets *p, int fd)
 		t->received[i].msg_hdr.msg_iov = &t->in_iov[i];
 		t->received[i].msg_hdr.msg_iovlen = 1;
 		t->received[i].msg_hdr.msg_name = &t->names[i];
+		t->received[i].msg_hdr.msg_control =
+			is_wildcard ? &t->sources[i] : NULL;
 		t->answers[i].msg_hdr.msg_iov = &t->out_iov[i];
 		t->answers[i].msg_hdr.msg_iovlen = 1;
 	}
@@ -171,6 +195,8 @@ static int socket_bind(struct addr *a)
 	r = set_on(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!r && a->family == 6)
 		r = set_on(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (!r && packet_source_is_wildcard(a))
+		r = packet_source_ask(fd, a->family);
 	/* As much as the system allows; root may have more than that. */
 	if (set_on(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_ROOM) < 0)
 		(void)set_on(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_ROOM);
@@ -220,8 +246,8 @@ static int bind_all(struct packets *p, char *why, size_t why_size)
 			if (fd < 0)
 				r = fd;
 			else
-				p->threads[p->num_threads++] =
-					thread_new(p, fd);
+				p->threads[p->num_threads++] = thread_new(
+					p, fd, packet_source_is_wildcard(a));
 		}
 		if (r) {
 			snprintf(why, why_size, "udp %s: %s", addr_str(a, text),
@@ -269,8 +295,6 @@ int packets_start(struct loop *loop, const struct packets_options *options,
 	int r;
 
 	p->core.policy = options->policy;
-	p->core.limit =
-		subnet_limit_new(options->policy->rate, options->policy->burst);
 	random_bytes(p->core.key, sizeof(p->core.key));
 	p->num_addresses = options->num_binds;
 	p->addresses =
@@ -310,7 +334,6 @@ void packets_stop(struct packets *p)
 		free(t);
 	}
 	overlay_queue_free(p->overlay);
-	subnet_limit_free(p->core.limit);
 	free(p->threads);
 	free(p->addresses);
 	free(p);
@@ -321,23 +344,41 @@ void packets_address(const struct packets *p, size_t i, struct addr *out)
 	*out = p->addresses[i];
 }
 
+/* False: there is no socket of that family. */
+static bool find_way(const struct packets *p, const struct addr *to,
+		     struct overlay_way *out)
+{
+	const struct overlay_way *came =
+		p->overlay ? overlay_queue_way(p->overlay) : NULL;
+
+	if (came && addr_eq(&came->from, to)) {
+		*out = *came;
+		return true;
+	}
+	*out = (struct overlay_way){ .fd = -1 };
+	for (size_t i = 0; i < p->num_addresses && out->fd < 0; i++)
+		if (p->addresses[i].family == to->family)
+			out->fd = p->threads[i * p->per_address]->fd;
+	return out->fd >= 0;
+}
+
 int packets_send(struct packets *p, const struct addr *to, const void *bytes,
 		 size_t len)
 {
 	struct sockaddr_storage ss;
-	socklen_t ss_len = addr_to_sockaddr(to, &ss);
+	struct iovec iov = { (void *)(uintptr_t)bytes, len };
+	struct msghdr h = { .msg_name = &ss,
+			    .msg_namelen = addr_to_sockaddr(to, &ss),
+			    .msg_iov = &iov,
+			    .msg_iovlen = 1 };
+	union packet_source room;
+	struct overlay_way way;
 
-	for (size_t i = 0; i < p->num_addresses; i++) {
-		const struct packet_thread *t = p->threads[i * p->per_address];
-
-		if (p->addresses[i].family != to->family)
-			continue;
-		return sendto(t->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-			      (struct sockaddr *)&ss, ss_len) < 0
-			       ? -errno
-			       : 0;
-	}
-	return -EAFNOSUPPORT;
+	if (!find_way(p, to, &way))
+		return -EAFNOSUPPORT;
+	packet_source_set(&h, &way.here, &room);
+	return sendmsg(way.fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno
+								    : 0;
 }
 
 static void add(uint64_t *sum, atomic_uint_fast64_t *part)

@@ -6,9 +6,8 @@
  * they go to the loop through a bounded queue. No connection id of ours begins
  * with either.
  *
- * Answers leave from the address that the socket is bound to; if that is a
- * wildcard, from the one that the kernel would use. Hosts with several
- * addresses should bind them one by one. */
+ * Answers leave from the address that the datagram was sent to, whatever the
+ * socket is bound to. */
 #pragma once
 
 #include "engine/base/loop.h"
@@ -36,7 +35,9 @@ void packets_stop(struct packets *p); /* joins the threads; NULL is harmless */
 /* Where the I-th of binds is, with its port. */
 void packets_address(const struct packets *p, size_t i, struct addr *out);
 
-/* From the tracker's own port. Loop thread. Returns 0 or -errno. */
+/* From the tracker's own port. Within on_overlay, what is sent to who is being
+ * listened to leaves from the address that it had asked; all else from the
+ * first of its family. Loop thread. Returns 0 or -errno. */
 int packets_send(struct packets *p, const struct addr *to, const void *bytes,
 		 size_t len);
 

@@ -7,6 +7,7 @@
 
 #include "engine/base/addr.h"
 #include "tracker/server/access.h"
+#include "tracker/server/subnet_limit.h"
 #include "tracker/server/swarms.h"
 #include "tracker/server/tellq.h"
 
@@ -29,8 +30,7 @@ struct tracker_policy {
 	unsigned interval_s;         /* 1800; answers vary by 10 % */
 	unsigned min_interval_s;     /* 900 */
 	unsigned num_want, max_want; /* 50, 200: default, most */
-	unsigned rate, burst;        /* announces of a subnet (/24, /48) a
-				      * second; 0: no limit */
+	struct subnet_limit *limit;  /* of UDP and HTTP together; NULL: none */
 	bool limits_private;         /* private sources, too */
 	struct subnet proxies[TRACKER_SUBNETS_MAX];
 	unsigned num_proxies; /* whose X-Forwarded-For counts */

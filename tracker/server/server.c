@@ -179,8 +179,8 @@ static void fill_policy(struct server *s)
 	p->min_interval_s = (unsigned)o->min_interval_s;
 	p->num_want = (unsigned)o->num_want;
 	p->max_want = (unsigned)o->max_want;
-	p->rate = (unsigned)o->rate;
-	p->burst = (unsigned)o->rate * RATE_BURST_S;
+	p->limit = subnet_limit_new((unsigned)o->rate,
+				    (unsigned)o->rate * RATE_BURST_S);
 	p->limits_private = o->limits_private;
 	p->num_proxies = o->proxies.num;
 	memcpy(p->proxies, o->proxies.at, sizeof(p->proxies));
@@ -543,6 +543,7 @@ void server_free(struct server *s)
 	}
 	for (int i = 0; i < STATEFILE_BLOBS; i++)
 		buf_release(&s->blobs.of[i]);
+	subnet_limit_free(s->policy.limit);
 	access_free(s->access);
 	swarms_free(s->swarms);
 	free(s);

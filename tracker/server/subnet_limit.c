@@ -14,14 +14,17 @@
  * that moment on by the time that one costs; it may lie as far ahead as a burst
  * costs. A place whose moment has passed is free.
  */
-#define WAYS        4 /* places that a subnet may have */
-#define MOMENT_BITS 48
-#define MOMENT_MASK ((1ull << MOMENT_BITS) - 1)
+#define WAYS          4 /* places that a subnet may have */
+#define TELL_EVERY_MS 1000
+#define TOLD          1024 /* turns of being told */
+#define MOMENT_BITS   48
+#define MOMENT_MASK   ((1ull << MOMENT_BITS) - 1)
 
 struct subnet_limit {
 	uint64_t key[2];
 	uint64_t cost_us, burst_us;
 	atomic_uint_fast64_t places[LIMIT_SUBNETS];
+	_Atomic int64_t told_ms[TOLD]; /* may be told again at */
 };
 
 struct subnet_limit *subnet_limit_new(unsigned rate, unsigned burst)
@@ -40,6 +43,11 @@ struct subnet_limit *subnet_limit_new(unsigned rate, unsigned burst)
 void subnet_limit_free(struct subnet_limit *l)
 {
 	free(l);
+}
+
+static uint64_t hash_of(const struct subnet_limit *l, const struct addr *a)
+{
+	return siphash(l->key, a->ip, a->family == 4 ? 3 : 6);
 }
 
 static atomic_uint_fast64_t *place_of(struct subnet_limit *l, uint64_t hash,
@@ -69,7 +77,7 @@ bool subnet_limit_take(struct subnet_limit *l, int64_t now_ms,
 
 	if (!l)
 		return true;
-	hash = siphash(l->key, from->ip, from->family == 4 ? 3 : 6);
+	hash = hash_of(l, from);
 	tag = hash >> MOMENT_BITS;
 	p = place_of(l, hash, tag, now_us);
 	old = atomic_load_explicit(p, memory_order_relaxed);
@@ -84,4 +92,16 @@ bool subnet_limit_take(struct subnet_limit *l, int64_t now_ms,
 		p, &old, tag << MOMENT_BITS | (moment & MOMENT_MASK),
 		memory_order_relaxed, memory_order_relaxed));
 	return true;
+}
+
+bool subnet_limit_tell(struct subnet_limit *l, int64_t now_ms,
+		       const struct addr *from)
+{
+	_Atomic int64_t *turn = &l->told_ms[hash_of(l, from) % TOLD];
+	int64_t due = atomic_load_explicit(turn, memory_order_relaxed);
+
+	return now_ms >= due &&
+	       atomic_compare_exchange_strong_explicit(
+		       turn, &due, now_ms + TELL_EVERY_MS, memory_order_relaxed,
+		       memory_order_relaxed);
 }

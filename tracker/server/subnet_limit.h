@@ -17,3 +17,7 @@ void subnet_limit_free(struct subnet_limit *l);
 /* True: it may ask, and this was counted. L may be NULL. */
 bool subnet_limit_take(struct subnet_limit *l, int64_t now_ms,
 		       const struct addr *from);
+/* True at most once a second for a subnet: it may be told that it asks too
+ * often. Subnets may share a turn. L is not NULL. */
+bool subnet_limit_tell(struct subnet_limit *l, int64_t now_ms,
+		       const struct addr *from);

@@ -2,6 +2,12 @@
  * - What cannot be from a client of this protocol gets silence, as do floods:
  *   an answer would be a gift to whoever forged the source. What is well formed
  *   and refused gets an error, so that people see why.
+ * - Who asks too often gets an error once a second for its whole subnet, and
+ *   silence for the rest. Silence alone would make clients send it all again,
+ *   after 15, 30, 60 s and so on; an error is final, shown to people, and
+ *   followed by the client's own pause. It goes to holders of a connection id
+ *   only and is shorter than what it answers, so it is no gift to forgers.
+ * - Torrents that are not tracked here count as empty in scrapes.
  * - Peers are only told to who holds a connection id of this address.
  * - num_want: negative means the default, 0 means none; never more than fit.
  * - Only peers of the asker's family fit into this protocol (BEP 15).
@@ -295,6 +301,7 @@ static size_t answer_announce(struct udp_asker *a, const struct addr *from,
 static size_t answer_scrape(struct udp_asker *a, const uint8_t *in, size_t len,
 			    uint8_t *out)
 {
+	const struct tracker_policy *policy = a->core->policy;
 	size_t n = (len - HEAD_BYTES) / 20;
 
 	if (n > SCRAPE_HASHES)
@@ -307,7 +314,10 @@ static size_t answer_scrape(struct udp_asker *a, const uint8_t *in, size_t len,
 		struct infohash h;
 
 		memcpy(h.b, in + HEAD_BYTES + 20 * i, sizeof(h.b));
-		swarms_scrape(a->core->policy->swarms, &h, &c);
+		if (policy->access && !access_allows(policy->access, &h))
+			memset(&c, 0, sizeof(c));
+		else
+			swarms_scrape(policy->swarms, &h, &c);
 		store_be32(out + 8 + 12 * i, c.seeders);
 		store_be32(out + 12 + 12 * i, c.completed);
 		store_be32(out + 16 + 12 * i, c.leechers);
@@ -317,12 +327,22 @@ static size_t answer_scrape(struct udp_asker *a, const uint8_t *in, size_t len,
 
 static bool may_ask(struct udp_asker *a, const struct addr *from)
 {
-	if (!a->core->limit ||
-	    (addr_is_local(from) && !a->core->policy->limits_private) ||
-	    subnet_limit_take(a->core->limit, a->now_ms, from))
+	const struct tracker_policy *policy = a->core->policy;
+
+	if (!policy->limit ||
+	    (addr_is_local(from) && !policy->limits_private) ||
+	    subnet_limit_take(policy->limit, a->now_ms, from))
 		return true;
 	udp_count(&a->counts->rate_limited);
 	return false;
+}
+
+static size_t answer_limited(struct udp_asker *a, const struct addr *from,
+			     const uint8_t *in, uint8_t *out)
+{
+	if (!subnet_limit_tell(a->core->policy->limit, a->now_ms, from))
+		return 0;
+	return answer_error(a, in, "too many requests from your network", out);
 }
 
 static size_t silence(struct udp_asker *a)
@@ -351,7 +371,7 @@ size_t udp_answer(struct udp_asker *a, const struct addr *from,
 		return answer_error(a, in, "bad connection id", out);
 	}
 	if (!may_ask(a, from))
-		return 0;
+		return answer_limited(a, from, in, out);
 	if (atomic_load_explicit(&a->core->policy->is_leaving,
 				 memory_order_relaxed))
 		return answer_error(a, in, "going down, retry in a minute",

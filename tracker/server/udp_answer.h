@@ -13,7 +13,6 @@
 
 #include "engine/base/random.h"
 #include "tracker/server/policy.h"
-#include "tracker/server/subnet_limit.h"
 
 #define UDP_ANSWER_BYTES 1232 /* the most that passes everywhere (IPv6) */
 
@@ -33,7 +32,6 @@ static inline void udp_count(atomic_uint_fast64_t *c)
 
 struct udp_core {
 	struct tracker_policy *policy; /* borrowed */
-	struct subnet_limit *limit;    /* borrowed; NULL: none */
 	uint64_t key[2];               /* of connection ids */
 };
 

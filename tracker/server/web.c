@@ -213,8 +213,6 @@ int web_start(struct loop *loop, const struct web_options *options,
 		.options = &w->options,
 		.policy = options->policy,
 		.full = full_scrapes_new(options->policy->swarms),
-		.limit = subnet_limit_new(options->policy->rate,
-					  options->policy->burst),
 		.stats = sum_stats,
 		.stats_arg = w,
 	};
@@ -238,7 +236,6 @@ void web_stop(struct web *w)
 		web_worker_free(w->workers[i]);
 	free(w->workers);
 	full_scrapes_free(w->site.full);
-	subnet_limit_free(w->site.limit);
 	tls_free(w->tls);
 	free(w->bound);
 	free(w->tls_bound);
