@@ -81,6 +81,7 @@
 #define LIMIT_SWARM_SHARE	  2	      /* one torrent: max bytes / this */
 #define LIMIT_SWARM_GONE_PART	  4	      /* kept for each one who left: so */
 #define LIMIT_SWARM_GONE	  4	      /* many who are here, and some more */
+#define LIMIT_SWARM_GONE_YOUNG	  1024	      /* of those who left just now */
 #define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
 					       * peers keeps its counter */
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */

@@ -224,6 +224,37 @@ static void test_restart__of_a_client(void **state)
 	syncnet_free(n);
 }
 
+static void test_restart__missed_by_an_owner(void **state)
+{
+	/* Goal: a client leaves and is back within a minute; one owner heard
+	 * that it left, and was cut off before it came back. When they meet
+	 * again, all owners have it. */
+	for (unsigned seed = 0; seed < 4; seed++) {
+		struct syncnet *n = new_net(60 + seed, 3);
+		struct syncnet_announce stop = { .peer = 1,
+						 .event = ANNOUNCE_STOPPED };
+
+		come(n, 0, 0, 1, NULL);
+		come(n, 0, 0, 2, NULL);
+		syncnet_run(n, 3000 + seed * 15000);
+		syncnet_announce(n, 0, &stop);
+		syncnet_run(n, 3000);
+		n->nodes[2].group = 7;
+		come(n, 1, 0, 1, NULL);
+		syncnet_run(n, 100000);
+		assert_int_equal(held_by(n, 2, 0), 1);
+		n->nodes[2].group = 0;
+		for (unsigned i = 1; i < 3; i++)
+			kt_bootstrap(n->kt->nodes[i].kt, &n->kt->boot, 1);
+		syncnet_run(n, 90000);
+		/* Who missed it may have to wait for the next announce, but
+		 * it takes the peer from nobody. */
+		assert_int_equal(held_by(n, 0, 0), 2);
+		assert_int_equal(held_by(n, 1, 0), 2);
+		syncnet_free(n);
+	}
+}
+
 static void test_key__swarm_lives_there(void **state)
 {
 	/* Goal: a swarm whose announces name a KEY lives at the KEY's owners;
@@ -468,6 +499,7 @@ int main(void)
 		cmocka_unit_test(test_s11__clock_jumps),
 		cmocka_unit_test(test_non_owner__no_split),
 		cmocka_unit_test(test_restart__of_a_client),
+		cmocka_unit_test(test_restart__missed_by_an_owner),
 		cmocka_unit_test(test_key__swarm_lives_there),
 		cmocka_unit_test(test_key__does_not_take_a_swarm_away),
 		cmocka_unit_test(test_liar__beyond_its_right),

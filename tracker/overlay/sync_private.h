@@ -168,7 +168,8 @@ struct sync_wanted { /* a swarm that somebody is about to send */
 
 struct sync_left { /* an endpoint that left a moment ago */
 	uint64_t tag;
-	int64_t at_ms; /* 0: none */
+	int64_t at_ms;   /* 0: none */
+	int64_t back_ms; /* when it came back; 0: it has not */
 };
 
 struct sync {
@@ -313,6 +314,8 @@ bool sync_learn(struct sync *s, const struct infohash *ih,
 /* An endpoint has left, at AT_MS. */
 void sync_note_left(struct sync *s, const struct swarm_record *r,
 		    int64_t at_ms);
+/* One was announced here, now: if it had left, it is back. */
+void sync_note_announced(struct sync *s, const struct swarm_record *r);
 void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
 		     int64_t late_ms);
 /* A peer says that a swarm lives at KEY: believed if we own that, or may soon.

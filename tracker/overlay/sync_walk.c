@@ -64,8 +64,9 @@ bool sync_is_told(const struct sync *s, struct swarm_record *r)
 		return false;
 	r->is_completion = false;
 	/* Minutes begin at another moment there: the dead are not to come back
-	 * because of that. */
-	r->age_min += r->state != SWARM_GONE;
+	 * because of that. And nothing of this is news, who left a moment ago
+	 * neither. */
+	r->age_min += r->state != SWARM_GONE || !r->age_min;
 	return true;
 }
 
