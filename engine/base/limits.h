@@ -206,6 +206,7 @@
 /* --- the overlay of trackers --- */
 #define LIMIT_KT_MESSAGE_BYTES	  1232	      /* IPv6's least MTU, no headers */
 #define LIMIT_KT_MEMBERS	  1024	      /* proven trackers remembered */
+#define LIMIT_KT_KNOWN		  1024	      /* that were, and may come back */
 #define LIMIT_KT_COOKIES	  64	      /* tokens of who wants one first */
 #define LIMIT_KT_SEARCHES	  128	      /* keys looked up at a time */
 #define LIMIT_KT_WAITERS	  1024	      /* who asked for those */
