@@ -397,6 +397,45 @@ static void test_liar__beyond_its_right(void **state)
 	syncnet_free(n);
 }
 
+static void test_liar__compares_all_the_time(void **state)
+{
+	/* Goal: an owner that begins one comparison after the other costs no
+	 * more walks than it may, and keeps nobody from comparing. */
+	struct syncnet *n = new_net(43, 3);
+	unsigned liar = 0;
+	struct sync_stats before, after;
+
+	for (unsigned i = 1; i < 3; i++) {
+		if (sync_leads(n->nodes[i].sync, kt_id(n->kt->nodes[liar].kt)))
+			liar = i;
+	}
+	for (unsigned p = 0; p < 100; p++)
+		come(n, p % 3, 0, p, NULL);
+	syncnet_run(n, 5000);
+	before = syncnet_stats(n, (liar + 1) % 3);
+	for (unsigned i = 0; i < 9000; i++) {
+		uint8_t body[9] = { 0 };
+
+		store_be32(body, i + 1);
+		body[8] = LIMIT_SYNC_GROUPS_LOG2;
+		for (unsigned j = 1; j < 3; j++) {
+			struct sync_peer *p = peer_of(n, liar, (liar + j) % 3);
+
+			assert_true(sync_queue_frame(n->nodes[liar].sync, p,
+						     SYNC_F_BEGIN, body, 9));
+		}
+		sim_poke(n->sim, n->kt->nodes[liar].host);
+		syncnet_run(n, 10);
+	}
+	after = syncnet_stats(n, (liar + 1) % 3);
+	print_message("# liar: %lu walks in 90 s, %lu comparisons\n",
+		      after.walks - before.walks,
+		      after.digests_equal - before.digests_equal);
+	assert_true(after.walks - before.walks < 110);
+	assert_true(after.digests_equal > before.digests_equal);
+	syncnet_free(n);
+}
+
 struct tapped { /* data that one tracker sent to another */
 	struct syncnet *net;
 	unsigned num;
@@ -503,6 +542,7 @@ int main(void)
 		cmocka_unit_test(test_key__swarm_lives_there),
 		cmocka_unit_test(test_key__does_not_take_a_swarm_away),
 		cmocka_unit_test(test_liar__beyond_its_right),
+		cmocka_unit_test(test_liar__compares_all_the_time),
 		cmocka_unit_test(test_outsider__replays_and_forgeries),
 	};
 

@@ -115,6 +115,7 @@ struct sync_peer {
 
 	struct sync_round round;
 	uint64_t last_nonce; /* of the last that they began */
+	int64_t joined_ms;   /* when that was */
 	int64_t compare_ms;  /* next comparison that we begin */
 	bool is_dirty;       /* something was dropped: compare soon */
 	bool is_suspect;
@@ -151,7 +152,7 @@ enum sync_walk_kind {
 
 struct sync_walk {
 	enum sync_walk_kind kind;
-	uint32_t peer; /* by number; not of a survey */
+	uint32_t peer; /* by number; of a survey: the one before it */
 	unsigned shard;
 	int64_t next_ms, begun_ms;
 	uint64_t nonce;   /* of a survey */
