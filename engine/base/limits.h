@@ -131,6 +131,7 @@
 #define LIMIT_SYNC_RECORDS_PER_S  400000      /* from one peer: a hand-off at
 					       * 8 MB/s has 285,000 */
 #define LIMIT_SYNC_FORWARDS_PER_S 20000	      /* from one that is no owner */
+#define LIMIT_SYNC_STOPS_PER_S	  2000	      /* of those: who left */
 #define LIMIT_SYNC_VISITS_PER_S	  4000000     /* peers looked at for one */
 #define LIMIT_SYNC_HANDOFF_BPS	  8000000     /* to all together, default */
 #define LIMIT_SYNC_GROUPS_LOG2	  16	      /* groups of swarms compared */

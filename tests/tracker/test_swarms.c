@@ -319,7 +319,7 @@ static void gone_are_bounded(void **state)
 	assert_int_equal(seen.gone, LIMIT_SWARM_GONE_YOUNG);
 	swarms_tick(s, T0 + 2 * MINUTE);
 	tell(s, 1, 2000, ANNOUNCE_STOPPED, false);
-	seen = (struct seen){ .s = s };
+	seen.n = seen.gone = 0;
 	assert_true(swarms_visit_one(s, &h, see, &seen));
 	assert_int_equal(seen.n, 100);
 	assert_true(seen.gone <=

@@ -328,11 +328,13 @@ static struct sync_peer *peer_of(struct syncnet *n, unsigned i, unsigned other)
 	return sync_peer_of(n->nodes[i].sync, kt_id(n->kt->nodes[other].kt));
 }
 
-/* LIAR says to VICTIM that PEER is in SWARM, whatever it knows itself. */
-static void lie(struct syncnet *n, unsigned liar, unsigned victim,
-		unsigned swarm, struct addr peer, bool is_forwarded)
+/* LIAR says to VICTIM that PEER is in SWARM, or left, whatever it knows. */
+static void lie_of(struct syncnet *n, unsigned liar, unsigned victim,
+		   unsigned swarm, struct addr peer, bool is_forwarded,
+		   enum swarm_state state)
 {
 	struct swarm_record r = { .infohash = syncnet_swarm(swarm),
+				  .state = state,
 				  .peer = peer };
 	const struct addr *at = sim_addr(n->sim, n->kt->nodes[victim].host);
 	struct sync_peer *p = sync_peer_get(n->nodes[liar].sync,
@@ -342,6 +344,12 @@ static void lie(struct syncnet *n, unsigned liar, unsigned victim,
 	assert_true(
 		sync_queue_record(n->nodes[liar].sync, p, &r, is_forwarded));
 	sim_poke(n->sim, n->kt->nodes[liar].host);
+}
+
+static void lie(struct syncnet *n, unsigned liar, unsigned victim,
+		unsigned swarm, struct addr peer, bool is_forwarded)
+{
+	lie_of(n, liar, victim, swarm, peer, is_forwarded, SWARM_LEECHER);
 }
 
 /* Furthest from the swarm: it never was an owner. */
@@ -394,6 +402,14 @@ static void test_liar__beyond_its_right(void **state)
 		      held_by(n, victim, 0), st.refused);
 	assert_true(held_by(n, victim, 0) > 1);
 	assert_true(held_by(n, victim, 0) <= LIMIT_SYNC_FORWARDS_PER_S * 3);
+	/* That they left is believed of some of them alone. */
+	for (unsigned i = 0; i < PEERS; i++)
+		lie_of(n, liar, victim, 0, syncnet_peer(i, false), true,
+		       SWARM_GONE);
+	syncnet_run(n, 1000);
+	print_message("# liar: %u of %u are left\n", held_by(n, victim, 0),
+		      PEERS);
+	assert_true(held_by(n, victim, 0) > PEERS / 3);
 	syncnet_free(n);
 }
 

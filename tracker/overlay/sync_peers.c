@@ -63,6 +63,7 @@ static struct sync_peer *make(struct sync *s, unsigned slot,
 	buf_init(&p->q6, LIMIT_SYNC_QUEUE_BYTES);
 	p->records_in.bps = LIMIT_SYNC_RECORDS_PER_S;
 	p->forwards_in.bps = LIMIT_SYNC_FORWARDS_PER_S;
+	p->stops_in.bps = LIMIT_SYNC_STOPS_PER_S;
 	p->visits.bps = LIMIT_SYNC_VISITS_PER_S;
 	s->peers[slot] = p;
 	s->num_peers++;

@@ -121,7 +121,7 @@ struct sync_peer {
 	bool is_suspect;
 	bool has_compared;
 	bool has_common; /* swarms that both own, as far as we know */
-	struct ratelimit records_in, forwards_in, visits;
+	struct ratelimit records_in, forwards_in, stops_in, visits;
 	struct { /* the last question of may_write */
 		struct infohash infohash;
 		uint32_t epoch;

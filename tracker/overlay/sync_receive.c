@@ -2,7 +2,8 @@
  *
  * Owners of a swarm, present or recent, say who is in it. Other members of the
  * overlay may forward announces that came to them, to an owner, with news
- * alone, and not many. Nobody lists an endpoint where nobody can be, or, from
+ * alone, and not many; that somebody left, which would hurt most if it was a
+ * lie, still less often. Nobody lists an endpoint where nobody can be, or, from
  * outside, one of our private network. What is not believed is counted. */
 #include "tracker/overlay/sync_private.h"
 
@@ -120,7 +121,8 @@ static bool on_forwarded(struct sync *s, struct sync_peer *p,
 	bool is_self;
 	unsigned n;
 
-	if (r->age_min > FORWARD_AGE_MIN || !takes(s, &p->forwards_in))
+	if (r->age_min > FORWARD_AGE_MIN || !takes(s, &p->forwards_in) ||
+	    (r->state == SWARM_GONE && !takes(s, &p->stops_in)))
 		return false;
 	n = sync_owners(s, &r->infohash, owners, &is_self);
 	if (!is_self)

@@ -77,6 +77,11 @@ void swarms_free(struct swarms *s)
 	free(s);
 }
 
+unsigned swarms_ttl_min(const struct swarms *s)
+{
+	return s->x.ttl_min;
+}
+
 /* --- lists --- */
 
 static void count_in(struct shard *sh, uint8_t family, enum swarm_state state,

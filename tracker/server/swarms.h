@@ -36,6 +36,7 @@ struct swarms_options {
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms);
 void swarms_free(struct swarms *s);
+unsigned swarms_ttl_min(const struct swarms *s);
 
 /* The clock of all that follows. One thread, once a second at least: frees a
  * slice of what is too old each time. Over a cap, torrents that were silent for
