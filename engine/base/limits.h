@@ -81,6 +81,7 @@
 #define LIMIT_SWARM_SHARE	  2	      /* one torrent: max bytes / this */
 #define LIMIT_SWARM_GONE_PART	  4	      /* kept for each one who left: so */
 #define LIMIT_SWARM_GONE	  4	      /* many who are here, and some more */
+#define LIMIT_SWARM_GONE_YOUNG	  1024	      /* of those who left just now */
 #define LIMIT_SWARM_EMPTY_MIN	  1440	      /* minutes that a torrent without
 					       * peers keeps its counter */
 #define LIMIT_SWARM_TTL_MIN	  60	      /* minutes, of a peer: stamps wrap */
@@ -130,6 +131,7 @@
 #define LIMIT_SYNC_RECORDS_PER_S  400000      /* from one peer: a hand-off at
 					       * 8 MB/s has 285,000 */
 #define LIMIT_SYNC_FORWARDS_PER_S 20000	      /* from one that is no owner */
+#define LIMIT_SYNC_STOPS_PER_S	  2000	      /* of those: who left */
 #define LIMIT_SYNC_VISITS_PER_S	  4000000     /* peers looked at for one */
 #define LIMIT_SYNC_HANDOFF_BPS	  8000000     /* to all together, default */
 #define LIMIT_SYNC_GROUPS_LOG2	  16	      /* groups of swarms compared */
@@ -205,6 +207,7 @@
 /* --- the overlay of trackers --- */
 #define LIMIT_KT_MESSAGE_BYTES	  1232	      /* IPv6's least MTU, no headers */
 #define LIMIT_KT_MEMBERS	  1024	      /* proven trackers remembered */
+#define LIMIT_KT_KNOWN		  1024	      /* that were, and may come back */
 #define LIMIT_KT_COOKIES	  64	      /* tokens of who wants one first */
 #define LIMIT_KT_SEARCHES	  128	      /* keys looked up at a time */
 #define LIMIT_KT_WAITERS	  1024	      /* who asked for those */

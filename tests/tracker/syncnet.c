@@ -145,8 +145,7 @@ static void start(struct syncnet *n, unsigned i)
 			      .wake = on_wake,
 			      .arg = node };
 	struct sync_options o = { .kt = n->kt->nodes[i].kt,
-				  .key = n->kt->nodes[i].seed,
-				  .ttl_min = n->ttl_min };
+				  .key = n->kt->nodes[i].seed };
 
 	node->net = n;
 	on_random(node, so.seed, sizeof(so.seed));

@@ -61,6 +61,80 @@ static void test_kt__few_find_each_other(void **state)
 	}
 }
 
+static unsigned num_known(struct ktnet *n, unsigned i)
+{
+	struct kt_stats s;
+
+	kt_stats(n->nodes[i].kt, &s);
+	return s.good[0];
+}
+
+static void test_kt__who_come_at_once_meet_at_once(void **state)
+{
+	/* Goal: six that come in one moment and know one of them alone have all
+	 * met three seconds later. */
+	for (uint64_t seed = 0; seed < 10; seed++) {
+		struct ktnet *n = ktnet_plain(70 + seed, 20, 0);
+
+		ktnet_join(n, 6, 0);
+		sim_run(n->sim, sim_now(n->sim) + 3000);
+		for (unsigned i = 0; i < 6; i++)
+			assert_int_equal(num_known(n, i), 5);
+		ktnet_free(n);
+	}
+}
+
+static void test_kt__halves_that_never_met(void **state)
+{
+	/* Goal: two overlays of a realm that are large enough for themselves
+	 * become one when a name leads from one to the other. */
+	struct ktnet *n = ktnet_plain(80, 40, 0);
+
+	ktnet_join(n, 12, 100);
+	sim_run(n->sim, sim_now(n->sim) + 120000);
+	n->boot.family = 0;
+	ktnet_join(n, 12, 100);
+	sim_run(n->sim, sim_now(n->sim) + 120000);
+	for (unsigned i = 0; i < 24; i++)
+		assert_true(num_known(n, i) <= 11);
+	n->boot = *sim_addr(n->sim, n->nodes[0].host);
+	sim_run(n->sim, sim_now(n->sim) + 30 * 60 * 1000);
+	for (unsigned i = 0; i < 24; i++)
+		assert_true(num_known(n, i) > 11);
+	for (unsigned i = 0; i < 48; i++) {
+		struct kad_id key = ktnet_random_id(n);
+		struct ktnet_outcome o;
+
+		ktnet_find(n, i % 24, &key, &o);
+		assert_true(ktnet_is_right(n, &key, &o));
+	}
+	ktnet_free(n);
+}
+
+static void test_kt__who_was_here_is_no_newcomer(void **state)
+{
+	/* Goal: a tracker that was gone for longer than it is kept as a member
+	 * is an owner again as soon as it has proven itself; not if that is
+	 * more than a day ago. */
+	for (unsigned hours = 1; hours < 26; hours += 24) {
+		struct ktnet *n = ktnet_old(90, 12, 8, 0);
+		struct kad_id key = n->nodes[5].id;
+		struct addr at = *sim_addr(n->sim, n->nodes[5].host);
+		struct kt_owner own[KT_REPLICAS];
+
+		sim_run(n->sim, sim_now(n->sim) + 60000);
+		ktnet_off(n, 5);
+		sim_run(n->sim, sim_now(n->sim) + hours * 3600 * 1000ll);
+		assert_null(kt_member_find(n->nodes[1].kt, &at));
+		ktnet_on(n, 5);
+		sim_run(n->sim, sim_now(n->sim) + 60000);
+		assert_non_null(kt_member_find(n->nodes[1].kt, &at));
+		assert_int_equal(kt_owners(n->nodes[1].kt, &key, own), 3);
+		assert_true(kad_id_eq(&own[0].id, &key) == (hours == 1));
+		ktnet_free(n);
+	}
+}
+
 static void test_kt__both_families(void **state)
 {
 	/* Goal: of five trackers on both families, three on IPv4 and three on
@@ -149,6 +223,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kt__few_find_each_other),
+		cmocka_unit_test(test_kt__who_come_at_once_meet_at_once),
+		cmocka_unit_test(test_kt__halves_that_never_met),
+		cmocka_unit_test(test_kt__who_was_here_is_no_newcomer),
 		cmocka_unit_test(test_kt__both_families),
 		cmocka_unit_test(test_kt__what_is_saved_is_found_again),
 	};

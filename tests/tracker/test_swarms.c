@@ -253,7 +253,7 @@ static void last_writer_wins(void **state)
 	assert_false(copy(s, 1, SWARM_LEECHER, TTL - 1));
 	assert_true(copy(s, 1, SWARM_LEECHER, 10));
 	assert_false(copy(s, 1, SWARM_LEECHER, 9));
-	assert_false(copy(s, 1, SWARM_GONE, 11));
+	assert_false(copy(s, 1, SWARM_GONE, 12));
 	assert_true(copy(s, 1, SWARM_GONE, 10));
 	assert_false(copy(s, 1, SWARM_SEEDER, 10));
 	assert_true(swarms_scrape(s, &h, &c));
@@ -267,6 +267,10 @@ static void last_writer_wins(void **state)
 	/* An older copy does not bring back who left here. */
 	tell(s, 1, 1, ANNOUNCE_STOPPED, false);
 	assert_false(copy(s, 1, SWARM_SEEDER, 1));
+	/* One minute there may be two here. */
+	assert_true(copy(s, 3, SWARM_LEECHER, 4));
+	assert_true(copy(s, 3, SWARM_GONE, 5));
+	assert_false(copy(s, 3, SWARM_LEECHER, 5));
 	/* One who was never seen may have left elsewhere. */
 	assert_true(copy(s, 2, SWARM_GONE, 3));
 	assert_false(copy(s, 2, SWARM_LEECHER, 5));
@@ -309,11 +313,32 @@ static void gone_are_bounded(void **state)
 		if (i % 10)
 			tell(s, 1, i, ANNOUNCE_STOPPED, false);
 	}
+	for (uint32_t i = 1000; i < 2000; i++)
+		tell(s, 1, i, ANNOUNCE_STOPPED, false);
+	assert_true(swarms_visit_one(s, &h, see, &seen));
+	assert_int_equal(seen.gone, LIMIT_SWARM_GONE_YOUNG);
+	swarms_tick(s, T0 + 2 * MINUTE);
+	tell(s, 1, 2000, ANNOUNCE_STOPPED, false);
+	seen.n = seen.gone = 0;
 	assert_true(swarms_visit_one(s, &h, see, &seen));
 	assert_int_equal(seen.n, 100);
 	assert_true(seen.gone <=
 		    100 / LIMIT_SWARM_GONE_PART + LIMIT_SWARM_GONE);
 	assert_true(seen.gone >= 20);
+	swarms_free(s);
+}
+
+static void stops_before_starts(void **state)
+{
+	struct swarms *s = store_new(true, 0, 0);
+	struct swarms_stats st;
+
+	for (uint32_t i = 0; i < 500; i++)
+		assert_true(copy(s, i, SWARM_GONE, 0));
+	for (uint32_t i = 0; i < 500; i++)
+		assert_false(copy(s, i, SWARM_LEECHER, 0));
+	swarms_stats(s, &st);
+	assert_int_equal(st.gone, 500);
 	swarms_free(s);
 }
 
@@ -660,6 +685,7 @@ int main(void)
 		cmocka_unit_test(touched_lists_are_swept),
 		cmocka_unit_test(last_writer_wins),
 		cmocka_unit_test(gone_are_bounded),
+		cmocka_unit_test(stops_before_starts),
 		cmocka_unit_test_prestate(random_against_model, &modes[0]),
 		cmocka_unit_test_prestate(random_against_model, &modes[1]),
 		cmocka_unit_test(silent_ones_go_first),

@@ -224,6 +224,37 @@ static void test_restart__of_a_client(void **state)
 	syncnet_free(n);
 }
 
+static void test_restart__missed_by_an_owner(void **state)
+{
+	/* Goal: a client leaves and is back within a minute; one owner heard
+	 * that it left, and was cut off before it came back. When they meet
+	 * again, all owners have it. */
+	for (unsigned seed = 0; seed < 4; seed++) {
+		struct syncnet *n = new_net(60 + seed, 3);
+		struct syncnet_announce stop = { .peer = 1,
+						 .event = ANNOUNCE_STOPPED };
+
+		come(n, 0, 0, 1, NULL);
+		come(n, 0, 0, 2, NULL);
+		syncnet_run(n, 3000 + seed * 15000);
+		syncnet_announce(n, 0, &stop);
+		syncnet_run(n, 3000);
+		n->nodes[2].group = 7;
+		come(n, 1, 0, 1, NULL);
+		syncnet_run(n, 100000);
+		assert_int_equal(held_by(n, 2, 0), 1);
+		n->nodes[2].group = 0;
+		for (unsigned i = 1; i < 3; i++)
+			kt_bootstrap(n->kt->nodes[i].kt, &n->kt->boot, 1);
+		syncnet_run(n, 90000);
+		/* Who missed it may have to wait for the next announce, but
+		 * it takes the peer from nobody. */
+		assert_int_equal(held_by(n, 0, 0), 2);
+		assert_int_equal(held_by(n, 1, 0), 2);
+		syncnet_free(n);
+	}
+}
+
 static void test_key__swarm_lives_there(void **state)
 {
 	/* Goal: a swarm whose announces name a KEY lives at the KEY's owners;
@@ -297,11 +328,13 @@ static struct sync_peer *peer_of(struct syncnet *n, unsigned i, unsigned other)
 	return sync_peer_of(n->nodes[i].sync, kt_id(n->kt->nodes[other].kt));
 }
 
-/* LIAR says to VICTIM that PEER is in SWARM, whatever it knows itself. */
-static void lie(struct syncnet *n, unsigned liar, unsigned victim,
-		unsigned swarm, struct addr peer, bool is_forwarded)
+/* LIAR says to VICTIM that PEER is in SWARM, or left, whatever it knows. */
+static void lie_of(struct syncnet *n, unsigned liar, unsigned victim,
+		   unsigned swarm, struct addr peer, bool is_forwarded,
+		   enum swarm_state state)
 {
 	struct swarm_record r = { .infohash = syncnet_swarm(swarm),
+				  .state = state,
 				  .peer = peer };
 	const struct addr *at = sim_addr(n->sim, n->kt->nodes[victim].host);
 	struct sync_peer *p = sync_peer_get(n->nodes[liar].sync,
@@ -311,6 +344,12 @@ static void lie(struct syncnet *n, unsigned liar, unsigned victim,
 	assert_true(
 		sync_queue_record(n->nodes[liar].sync, p, &r, is_forwarded));
 	sim_poke(n->sim, n->kt->nodes[liar].host);
+}
+
+static void lie(struct syncnet *n, unsigned liar, unsigned victim,
+		unsigned swarm, struct addr peer, bool is_forwarded)
+{
+	lie_of(n, liar, victim, swarm, peer, is_forwarded, SWARM_LEECHER);
 }
 
 /* Furthest from the swarm: it never was an owner. */
@@ -363,6 +402,53 @@ static void test_liar__beyond_its_right(void **state)
 		      held_by(n, victim, 0), st.refused);
 	assert_true(held_by(n, victim, 0) > 1);
 	assert_true(held_by(n, victim, 0) <= LIMIT_SYNC_FORWARDS_PER_S * 3);
+	/* That they left is believed of some of them alone. */
+	for (unsigned i = 0; i < PEERS; i++)
+		lie_of(n, liar, victim, 0, syncnet_peer(i, false), true,
+		       SWARM_GONE);
+	syncnet_run(n, 1000);
+	print_message("# liar: %u of %u are left\n", held_by(n, victim, 0),
+		      PEERS);
+	assert_true(held_by(n, victim, 0) > PEERS / 3);
+	syncnet_free(n);
+}
+
+static void test_liar__compares_all_the_time(void **state)
+{
+	/* Goal: an owner that begins one comparison after the other costs no
+	 * more walks than it may, and keeps nobody from comparing. */
+	struct syncnet *n = new_net(43, 3);
+	unsigned liar = 0;
+	struct sync_stats before, after;
+
+	for (unsigned i = 1; i < 3; i++) {
+		if (sync_leads(n->nodes[i].sync, kt_id(n->kt->nodes[liar].kt)))
+			liar = i;
+	}
+	for (unsigned p = 0; p < 100; p++)
+		come(n, p % 3, 0, p, NULL);
+	syncnet_run(n, 5000);
+	before = syncnet_stats(n, (liar + 1) % 3);
+	for (unsigned i = 0; i < 9000; i++) {
+		uint8_t body[9] = { 0 };
+
+		store_be32(body, i + 1);
+		body[8] = LIMIT_SYNC_GROUPS_LOG2;
+		for (unsigned j = 1; j < 3; j++) {
+			struct sync_peer *p = peer_of(n, liar, (liar + j) % 3);
+
+			assert_true(sync_queue_frame(n->nodes[liar].sync, p,
+						     SYNC_F_BEGIN, body, 9));
+		}
+		sim_poke(n->sim, n->kt->nodes[liar].host);
+		syncnet_run(n, 10);
+	}
+	after = syncnet_stats(n, (liar + 1) % 3);
+	print_message("# liar: %lu walks in 90 s, %lu comparisons\n",
+		      after.walks - before.walks,
+		      after.digests_equal - before.digests_equal);
+	assert_true(after.walks - before.walks < 110);
+	assert_true(after.digests_equal > before.digests_equal);
 	syncnet_free(n);
 }
 
@@ -468,9 +554,11 @@ int main(void)
 		cmocka_unit_test(test_s11__clock_jumps),
 		cmocka_unit_test(test_non_owner__no_split),
 		cmocka_unit_test(test_restart__of_a_client),
+		cmocka_unit_test(test_restart__missed_by_an_owner),
 		cmocka_unit_test(test_key__swarm_lives_there),
 		cmocka_unit_test(test_key__does_not_take_a_swarm_away),
 		cmocka_unit_test(test_liar__beyond_its_right),
+		cmocka_unit_test(test_liar__compares_all_the_time),
 		cmocka_unit_test(test_outsider__replays_and_forgeries),
 	};
 

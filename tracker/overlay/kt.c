@@ -3,9 +3,12 @@
  *
  * Bootstrap: nodes that were saved are asked first, names only when they have
  * had three seconds, and again at doubled intervals while there are few nodes;
- * all of them once more when nobody has answered for a minute. An overlay may
- * be of two trackers, so "few" is no reason to ask often: at most every five
- * minutes once somebody is there.
+ * all of them once more when nobody has answered for a minute. The first of
+ * these intervals are short: who came in the same moment is known a second
+ * later. An overlay may be of two trackers, so "few" is no reason to ask often:
+ * at most every five minutes once somebody is there. However many there are,
+ * the names are asked every AGAIN_MS, so that two halves that have never met
+ * find each other.
  *
  * Liveness: who leaves two queries in a row without an answer is dead and no
  * owner any more. A query that is a look whether somebody lives is sent twice.
@@ -24,8 +27,9 @@
 #define FAILS_DEAD      2
 #define TIMEOUTS_DEAD   4    /* even if it may be our own line */
 #define BOOTSTRAP_FIRST 3000 /* when there are saved nodes */
-#define BOOTSTRAP_MS    5000 /* doubled each time */
+#define BOOTSTRAP_MS    1000 /* doubled each time */
 #define BOOTSTRAP_MAX   (5 * 60 * 1000)
+#define AGAIN_MS        (15 * 60 * 1000)
 #define WELL_MS         60000 /* without an answer: cut off */
 #define SWEEP_MS        10000
 #define NET_BURST       (4 * LIMIT_KT_NET_PER_S)
@@ -180,7 +184,7 @@ struct kt *kt_new(const struct kt_io *io, const struct kt_options *options)
 	k->o = *options;
 	k->is_key_given = options->key != NULL;
 	k->now_ms = k->start_ms = io->now(io->arg);
-	k->bootstrap_ms = k->now_ms;
+	k->bootstrap_ms = k->wanted_ms = k->now_ms;
 	k->sweep_ms = k->now_ms + SWEEP_MS;
 	k->well_ms = INT64_MIN;
 	list_init(&k->searches);
@@ -294,18 +298,21 @@ static bool is_short(const struct kt *k)
 
 static void bootstrap(struct kt *k)
 {
-	bool is_cut_off = k->well_ms < k->now_ms - WELL_MS;
+	bool is_well = k->well_ms >= k->now_ms - WELL_MS && !is_short(k);
 	int64_t wait = (int64_t)BOOTSTRAP_MS << k->bootstrap_tries;
 
 	if (wait >= BOOTSTRAP_MAX)
 		wait = BOOTSTRAP_MAX;
 	else
 		k->bootstrap_tries++;
-	if (!is_short(k) && !is_cut_off) {
+	if (is_well) {
 		k->bootstrap_tries = 0;
 		wait = WELL_MS;
-	} else if (k->io.want_nodes) {
-		k->io.want_nodes(k->io.arg);
+	}
+	if (!is_well || k->now_ms - k->wanted_ms >= AGAIN_MS) {
+		k->wanted_ms = k->now_ms;
+		if (k->io.want_nodes)
+			k->io.want_nodes(k->io.arg);
 	}
 	k->bootstrap_ms = k->now_ms + wait + kt_random_u32(k) % (wait / 4);
 }

@@ -53,7 +53,8 @@ struct kt_io {
 	void (*random)(void *arg, void *out, size_t len); /* not guessable */
 	/* Seconds since 1970, for certificates alone: of a closed realm. */
 	int64_t (*wall_s)(void *arg);
-	/* Few nodes or none: call kt_bootstrap. May be NULL. */
+	/* Few nodes or none, or it is long ago: call kt_bootstrap. May be
+	 * NULL. */
 	void (*want_nodes)(void *arg);
 	/* kt_next_ms is earlier than it was. May be NULL. */
 	void (*wake)(void *arg);

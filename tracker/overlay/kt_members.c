@@ -3,6 +3,12 @@
  * anew when somebody goes, which is rare. A member that the tables do not hold
  * any more is kept for a while: it may come back, and clients ask for more
  * nodes than their tables hold.
+ *
+ * Of who was settled and goes, we remember for KNOWN_MS since when it was
+ * known: two halves of a parted network are no newcomers to each other when
+ * they meet again. That hangs on the id, which holds key and subnet, and so has
+ * to be proven anew. Newcomers are not remembered: they could push out all
+ * others.
  */
 #include <stdlib.h>
 
@@ -10,6 +16,7 @@
 #include "tracker/overlay/kt_private.h"
 
 #define FORGET_MS (10 * 60 * 1000) /* unheard of, and in no table */
+#define KNOWN_MS  (24 * 60 * 60 * 1000)
 #define YOUNG_MS  (KT_SETTLED_MS + 60 * 1000)
 
 static uint16_t *slot_of(const struct kt_members *s, const struct addr *at)
@@ -53,10 +60,71 @@ static bool is_in_table(const struct kt *k, const struct kt_member *m)
 	return n && addr_eq(&n->addr, &m->at.addr);
 }
 
+/* --- who was here --- */
+
+static struct kt_known *find_known(const struct kt_members *s,
+				   const struct kad_id *id)
+{
+	for (unsigned i = 0; i < s->num_known; i++) {
+		if (kad_id_eq(&s->known[i].id, id))
+			return &s->known[i];
+	}
+	return NULL;
+}
+
+/* The place of ID, or a new one, or that of who was silent for longest. */
+static struct kt_known *place_known(struct kt_members *s,
+				    const struct kad_id *id)
+{
+	struct kt_known *at = find_known(s, id);
+
+	if (at)
+		return at;
+	if (!s->known)
+		s->known = mem_alloc_array(LIMIT_KT_KNOWN, sizeof(*s->known));
+	if (s->num_known < LIMIT_KT_KNOWN)
+		return &s->known[s->num_known++];
+	at = s->known;
+	for (unsigned i = 1; i < s->num_known; i++) {
+		if (s->known[i].heard_ms < at->heard_ms)
+			at = &s->known[i];
+	}
+	return at;
+}
+
+static void remember(struct kt *k, const struct kt_member *m)
+{
+	if (!kt_member_is_settled(k, m) ||
+	    m->heard_ms - m->first_ms < KT_SETTLED_MS)
+		return;
+	*place_known(&k->members, &m->at.id) =
+		(struct kt_known){ .id = m->at.id,
+				   .first_ms = m->first_ms,
+				   .heard_ms = m->heard_ms,
+				   .first_uptime_s = m->first_uptime_s };
+}
+
+static void recall(struct kt *k, struct kt_member *m)
+{
+	struct kt_members *s = &k->members;
+	struct kt_known *at = find_known(s, &m->at.id);
+
+	if (!at)
+		return;
+	if (m->heard_ms - at->heard_ms < KNOWN_MS) {
+		m->first_ms = at->first_ms;
+		m->first_uptime_s = at->first_uptime_s;
+	}
+	*at = s->known[--s->num_known];
+}
+
+/* --- who is here --- */
+
 static void remove_at(struct kt *k, unsigned i)
 {
 	struct kt_members *s = &k->members;
 
+	remember(k, &s->all[i]);
 	s->all[i] = s->all[--s->num];
 }
 
@@ -95,6 +163,7 @@ struct kt_member *kt_member_add(struct kt *k, const struct kt_member *m)
 		make_index(s);
 	}
 	s->all[s->num] = *m;
+	recall(k, &s->all[s->num]);
 	*slot_of(s, &m->at.addr) = (uint16_t)(s->num + 1);
 	k->epoch++;
 	return &s->all[s->num++];
@@ -155,5 +224,6 @@ void kt_members_release(struct kt *k)
 {
 	free(k->members.all);
 	free(k->members.index);
+	free(k->members.known);
 	memset(&k->members, 0, sizeof(k->members));
 }

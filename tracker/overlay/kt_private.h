@@ -40,11 +40,20 @@ struct kt_member {
 	int64_t expiry_s; /* of its certificate; INT64_MAX: open realm */
 };
 
+/* One that was settled and is no member now: since when it was known. */
+struct kt_known {
+	struct kad_id id; /* holds key and subnet */
+	int64_t first_ms, heard_ms;
+	uint32_t first_uptime_s;
+};
+
 struct kt_members {
 	struct kt_member *all; /* owned; not in order */
 	unsigned num, cap;
 	uint16_t *index; /* owned; by address; 0: free, else place + 1 */
 	unsigned num_slots;
+	struct kt_known *known; /* owned; LIMIT_KT_KNOWN; not in order */
+	unsigned num_known;
 };
 
 struct kt_cookie { /* somebody signs only for who returns his token */
@@ -81,6 +90,7 @@ struct kt {
 	int64_t now_ms, start_ms;
 	int64_t bootstrap_ms; /* when to ask for nodes */
 	unsigned bootstrap_tries;
+	int64_t wanted_ms; /* when it was last done */
 	int64_t sweep_ms;
 	int64_t well_ms; /* last answer of anybody; INT64_MIN: never */
 	struct kt_stats stats;
@@ -108,6 +118,7 @@ void kt_self_describe(const struct kt *k, struct kt_tracker *out);
 struct kt_member *kt_member_find(const struct kt *k, const struct addr *at);
 struct kt_member *kt_member_of(const struct kt *k, const struct kad_id *id,
 			       const struct addr *at);
+/* Known since as long ago as it was, if it was here within a day. */
 struct kt_member *kt_member_add(struct kt *k, const struct kt_member *m);
 void kt_member_forget(struct kt *k, const struct addr *at);
 /* Those whose time is over, and who left the table. */

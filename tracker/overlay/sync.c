@@ -10,12 +10,11 @@
 
 #include "tracker/overlay/sync_private.h"
 
-#define IDLE_MS         (10 * 60 * 1000)
-#define CHANGE_MS       500 /* changes come in groups */
-#define SECOND_MS       1000
-#define BULK_MS         10 /* the cap on bytes is looked at again */
-#define LEAVE_QUIET_MS  1000
-#define TTL_MIN_DEFAULT 45
+#define IDLE_MS        (10 * 60 * 1000)
+#define CHANGE_MS      500 /* changes come in groups */
+#define SECOND_MS      1000
+#define BULK_MS        10 /* the cap on bytes is looked at again */
+#define LEAVE_QUIET_MS 1000
 
 void sync_send_raw(struct sync *s, const struct addr *to, const uint8_t *bytes,
 		   size_t len)
@@ -41,7 +40,8 @@ struct sync *sync_new(const struct sync_io *io,
 	s->kt = options->kt;
 	s->swarms = options->swarms;
 	s->signer = sync_signer_new(options->key);
-	s->ttl_min = options->ttl_min ? options->ttl_min : TTL_MIN_DEFAULT;
+	s->ttl_min =
+		options->ttl_min ? options->ttl_min : swarms_ttl_min(s->swarms);
 	s->handoff.bps = options->handoff_bps ? options->handoff_bps
 					      : LIMIT_SYNC_HANDOFF_BPS;
 	s->hellos.bps = LIMIT_SYNC_HELLOS_PER_S;

@@ -44,7 +44,7 @@ struct sync_options {
 	struct kt *kt;         /* borrowed */
 	struct swarms *swarms; /* borrowed */
 	const uint8_t *key;    /* Ed25519 seed of this node, 32 bytes */
-	unsigned ttl_min;      /* of swarms; 0: 45 */
+	unsigned ttl_min;      /* 0: as swarms have it */
 	unsigned handoff_bps;  /* to all together; 0: 8 MB/s */
 };
 

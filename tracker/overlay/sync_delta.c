@@ -315,6 +315,8 @@ static void tell_one(struct sync *s, const struct telling *t)
 	memcpy(key.b, t->key, sizeof(key.b));
 	if (t->record.state == SWARM_GONE)
 		sync_note_left(s, &t->record, sync_now(s));
+	else
+		sync_note_announced(s, &t->record);
 	if (t->has_key)
 		(void)sync_learn(s, ih, &key);
 	place = places_find(s->places, ih);

@@ -132,7 +132,8 @@ static void judge(struct sync *s, struct sync_peer *p)
 	struct sync_round *r = &p->round;
 	bool is_equal = true;
 
-	if (!r->has_walked || r->num_theirs < 1u << r->log2)
+	if (!r->has_walked || r->num_theirs < 1u << r->log2 ||
+	    r->step == ROUND_LISTING) /* judged */
 		return;
 	for (uint32_t i = 0; i < 1u << r->log2; i++) {
 		if (r->sums[i] == r->theirs[i])
@@ -166,8 +167,9 @@ void sync_digest_walked(struct sync *s, struct sync_peer *p,
 
 /* --- what the other says --- */
 
-/* The first frame of a comparison that arrives begins it. False: it is not one
- * that we are in. */
+/* The first frame of a comparison that arrives begins it, unless another began
+ * a moment ago: each costs memory and a walk. False: it is not one that we are
+ * in. */
 static bool join(struct sync *s, struct sync_peer *p, uint64_t nonce,
 		 unsigned log2)
 {
@@ -176,9 +178,10 @@ static bool join(struct sync *s, struct sync_peer *p, uint64_t nonce,
 		return false;
 	if (p->round.step && p->round.nonce == nonce)
 		return p->round.log2 == log2;
-	if (p->last_nonce == nonce)
+	if (p->last_nonce == nonce || sync_now(s) - p->joined_ms < AGAIN_MS / 2)
 		return false;
 	p->last_nonce = nonce;
+	p->joined_ms = sync_now(s);
 	p->is_dirty = false;
 	start(s, p, nonce, log2, false);
 	return true;

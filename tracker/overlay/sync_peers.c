@@ -55,7 +55,7 @@ static struct sync_peer *make(struct sync *s, unsigned slot,
 	p->ack_ms = p->flush_ms = p->compare_ms = INT64_MAX;
 	p->slowed_ms = now;
 	p->cwnd = 16;
-	p->accepted_ms = INT64_MIN / 2;
+	p->accepted_ms = p->joined_ms = INT64_MIN / 2;
 	list_init(&p->again);
 	p->open_at = SIZE_MAX;
 	buf_init(&p->control, LIMIT_SYNC_CONTROL_BYTES);
@@ -63,6 +63,7 @@ static struct sync_peer *make(struct sync *s, unsigned slot,
 	buf_init(&p->q6, LIMIT_SYNC_QUEUE_BYTES);
 	p->records_in.bps = LIMIT_SYNC_RECORDS_PER_S;
 	p->forwards_in.bps = LIMIT_SYNC_FORWARDS_PER_S;
+	p->stops_in.bps = LIMIT_SYNC_STOPS_PER_S;
 	p->visits.bps = LIMIT_SYNC_VISITS_PER_S;
 	s->peers[slot] = p;
 	s->num_peers++;

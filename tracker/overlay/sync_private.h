@@ -115,12 +115,13 @@ struct sync_peer {
 
 	struct sync_round round;
 	uint64_t last_nonce; /* of the last that they began */
+	int64_t joined_ms;   /* when that was */
 	int64_t compare_ms;  /* next comparison that we begin */
 	bool is_dirty;       /* something was dropped: compare soon */
 	bool is_suspect;
 	bool has_compared;
 	bool has_common; /* swarms that both own, as far as we know */
-	struct ratelimit records_in, forwards_in, visits;
+	struct ratelimit records_in, forwards_in, stops_in, visits;
 	struct { /* the last question of may_write */
 		struct infohash infohash;
 		uint32_t epoch;
@@ -151,7 +152,7 @@ enum sync_walk_kind {
 
 struct sync_walk {
 	enum sync_walk_kind kind;
-	uint32_t peer; /* by number; not of a survey */
+	uint32_t peer; /* by number; of a survey: the one before it */
 	unsigned shard;
 	int64_t next_ms, begun_ms;
 	uint64_t nonce;   /* of a survey */
@@ -168,7 +169,8 @@ struct sync_wanted { /* a swarm that somebody is about to send */
 
 struct sync_left { /* an endpoint that left a moment ago */
 	uint64_t tag;
-	int64_t at_ms; /* 0: none */
+	int64_t at_ms;   /* 0: none */
+	int64_t back_ms; /* when it came back; 0: it has not */
 };
 
 struct sync {
@@ -313,6 +315,8 @@ bool sync_learn(struct sync *s, const struct infohash *ih,
 /* An endpoint has left, at AT_MS. */
 void sync_note_left(struct sync *s, const struct swarm_record *r,
 		    int64_t at_ms);
+/* One was announced here, now: if it had left, it is back. */
+void sync_note_announced(struct sync *s, const struct swarm_record *r);
 void sync_on_payload(struct sync *s, struct sync_peer *p, struct span payload,
 		     int64_t late_ms);
 /* A peer says that a swarm lives at KEY: believed if we own that, or may soon.

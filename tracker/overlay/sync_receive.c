@@ -2,7 +2,8 @@
  *
  * Owners of a swarm, present or recent, say who is in it. Other members of the
  * overlay may forward announces that came to them, to an owner, with news
- * alone, and not many. Nobody lists an endpoint where nobody can be, or, from
+ * alone, and not many; that somebody left, which would hurt most if it was a
+ * lie, still less often. Nobody lists an endpoint where nobody can be, or, from
  * outside, one of our private network. What is not believed is counted. */
 #include "tracker/overlay/sync_private.h"
 
@@ -39,6 +40,22 @@ void sync_note_left(struct sync *s, const struct swarm_record *r, int64_t at_ms)
 	*slot = (struct sync_left){ .tag = tag, .at_ms = at_ms };
 }
 
+static void note_back(struct sync *s, const struct swarm_record *r,
+		      int64_t at_ms)
+{
+	uint64_t tag;
+	struct sync_left *slot = left_slot(s, r, &tag);
+
+	if (slot->at_ms && slot->tag == tag && at_ms - slot->at_ms >= BACK_MS)
+		slot->back_ms = at_ms;
+}
+
+/* Times of packets are SLACK_MS early; so is this one. */
+void sync_note_announced(struct sync *s, const struct swarm_record *r)
+{
+	note_back(s, r, sync_now(s) - SLACK_MS);
+}
+
 /* The store has no more than minutes, and of one minute who left wins. Of what
  * was announced a moment ago we know better: a client that starts again. */
 static bool came_back(struct sync *s, const struct swarm_record *r,
@@ -52,22 +69,41 @@ static bool came_back(struct sync *s, const struct swarm_record *r,
 	uint64_t tag;
 	struct sync_left *slot = left_slot(s, r, &tag);
 
-	if (!slot->at_ms || slot->tag != tag || at_ms - slot->at_ms < BACK_MS)
+	if (!slot->at_ms || slot->back_ms || slot->tag != tag ||
+	    at_ms - slot->at_ms < BACK_MS)
 		return false;
-	slot->at_ms = 0;
+	slot->back_ms = at_ms;
 	swarms_announce(s->swarms, &a, 0, &out);
 	return out.tell == SWARMS_TELL_CHANGE;
+}
+
+/* Who left is known to have come back since, or may have: packets change
+ * places, and an owner that missed the news tells what it has. */
+static bool has_come_back(struct sync *s, const struct swarm_record *r,
+			  bool is_fresh, int64_t at_ms)
+{
+	uint64_t tag;
+	const struct sync_left *slot = left_slot(s, r, &tag);
+
+	if (!is_fresh)
+		at_ms -= (r->age_min + 1) * 60000ll;
+	return slot->back_ms && slot->tag == tag && at_ms < slot->back_ms;
 }
 
 /* IS_FRESH: announced when the packet was made. True: it was news. */
 static bool apply(struct sync *s, const struct sync_peer *p,
 		  const struct swarm_record *r, bool is_fresh)
 {
-	bool is_news = swarms_apply(s->swarms, r);
+	bool is_news, is_gone = r->state == SWARM_GONE;
 
-	if (is_fresh && r->state == SWARM_GONE)
+	if (is_gone && has_come_back(s, r, is_fresh, p->packed_ms))
+		return false;
+	is_news = swarms_apply(s->swarms, r);
+	if (is_fresh && is_gone)
 		sync_note_left(s, r, p->packed_ms);
-	else if (is_fresh && !is_news)
+	else if (is_fresh && is_news)
+		note_back(s, r, p->packed_ms);
+	else if (is_fresh)
 		is_news = came_back(s, r, p->packed_ms);
 	s->stats.news_in += is_news;
 	return is_news;
@@ -85,7 +121,8 @@ static bool on_forwarded(struct sync *s, struct sync_peer *p,
 	bool is_self;
 	unsigned n;
 
-	if (r->age_min > FORWARD_AGE_MIN || !takes(s, &p->forwards_in))
+	if (r->age_min > FORWARD_AGE_MIN || !takes(s, &p->forwards_in) ||
+	    (r->state == SWARM_GONE && !takes(s, &p->stops_in)))
 		return false;
 	n = sync_owners(s, &r->infohash, owners, &is_self);
 	if (!is_self)

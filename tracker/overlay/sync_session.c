@@ -65,6 +65,7 @@ void sync_session_replace(struct sync *s, struct sync_peer *p,
 	p->hello.is_going = false;
 	p->hello.tries = 0;
 	p->compare_ms = p->heard_ms;
+	p->joined_ms = INT64_MIN / 2; /* they compare at once */
 	p->is_dirty = true;
 }
 

@@ -22,6 +22,7 @@
 #define SMALL_PEERS     2
 #define STUCK_MS        10000 /* for a peer that does not take what it is told */
 #define SURVEY_AGAIN_MS 60000
+#define SURVEY_LATE_MS  20000 /* due for so long: it goes first */
 
 static uint64_t mix(uint64_t x)
 {
@@ -64,8 +65,9 @@ bool sync_is_told(const struct sync *s, struct swarm_record *r)
 		return false;
 	r->is_completion = false;
 	/* Minutes begin at another moment there: the dead are not to come back
-	 * because of that. */
-	r->age_min += r->state != SWARM_GONE;
+	 * because of that. And nothing of this is news, who left a moment ago
+	 * neither. */
+	r->age_min += r->state != SWARM_GONE || !r->age_min;
 	return true;
 }
 
@@ -317,18 +319,26 @@ static void begin(struct sync *s, enum sync_walk_kind kind, uint32_t peer)
 
 static void begin_survey(struct sync *s)
 {
-	begin(s, WALK_SURVEY, 0);
+	begin(s, WALK_SURVEY, s->walk.peer);
 	s->io.random(s->io.arg, &s->walk.nonce, sizeof(s->walk.nonce));
 	s->walk.is_offering = s->must_offer;
 	s->must_offer = false;
 	s->survey_ms = INT64_MAX;
 }
 
-/* Comparisons go first: somebody else is walking at the same time. */
+/* Comparisons go first, for somebody else is walking at the same time; each
+ * peer in its turn, and a survey that has waited for long before them: nobody
+ * who compares all the time keeps others from it. */
 static void choose(struct sync *s)
 {
-	for (unsigned i = 0; i < LIMIT_SYNC_PEERS; i++) {
-		struct sync_peer *p = s->peers[i];
+	unsigned last = s->walk.peer % LIMIT_SYNC_PEERS;
+
+	if (s->survey_ms <= sync_now(s) - SURVEY_LATE_MS) {
+		begin_survey(s);
+		return;
+	}
+	for (unsigned i = 1; i <= LIMIT_SYNC_PEERS; i++) {
+		struct sync_peer *p = s->peers[(last + i) % LIMIT_SYNC_PEERS];
 
 		if (!p)
 			continue;

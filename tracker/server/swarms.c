@@ -12,11 +12,14 @@
  *   share. What finds no room then is answered, but not listed.
  * - Who left stays as "gone" for a life where other owners hold copies. There
  *   are at most so many of them in a list as LIMIT_SWARM_GONE_PART says; the
- *   oldest that is seen makes room.
+ *   oldest that is seen makes room. Who left a moment ago stays in any case, up
+ *   to LIMIT_SWARM_GONE_YOUNG: news that it came may still be on its way.
  * - A copy replaces what is here if it is younger; of equal age, the state that
  *   is further on wins, gone last, so that owners agree in any order. Minutes
  *   begin at another moment at each owner: a copy that says the same must be
- *   two minutes younger, or two owners would keep each other's dead alive. */
+ *   two minutes younger, or two owners would keep each other's dead alive; and
+ *   gone wins over who seems to have come in the minute after it, for it may
+ *   have been the same minute. */
 #include "tracker/server/swarms.h"
 
 #include <errno.h>
@@ -34,8 +37,9 @@
 /* A renewal is told when that part of a life has passed since others last heard
  * of the peer: who comes again after an interval, two thirds of a life, and a
  * bit, is then still there. */
-#define RENEW_PART 4
-#define GONE_LOOKS 32
+#define RENEW_PART     4
+#define GONE_LOOKS     32
+#define GONE_YOUNG_MIN 2
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms)
 {
@@ -73,6 +77,11 @@ void swarms_free(struct swarms *s)
 	free(s);
 }
 
+unsigned swarms_ttl_min(const struct swarms *s)
+{
+	return s->x.ttl_min;
+}
+
 /* --- lists --- */
 
 static void count_in(struct shard *sh, uint8_t family, enum swarm_state state,
@@ -87,8 +96,8 @@ static void count_in(struct shard *sh, uint8_t family, enum swarm_state state,
 		sh->seeders += (uint32_t)by;
 }
 
-static void drop_oldest_gone(struct swarms *s, struct shard *sh,
-			     struct swarm_list *l)
+/* The oldest of the first few, who came first. */
+static uint32_t oldest_gone(const struct swarms *s, const struct swarm_list *l)
 {
 	uint32_t first = l->num[0] + l->num[1], oldest = first;
 
@@ -97,8 +106,7 @@ static void drop_oldest_gone(struct swarms *s, struct shard *sh,
 		    meta_age(l->meta[oldest], s->x.now_min))
 			oldest = first + i;
 	}
-	swarm_list_remove(l, oldest);
-	sh->gone--;
+	return oldest;
 }
 
 /* Room for one more who left, as the policy has it. */
@@ -107,8 +115,15 @@ static void bound_gone(struct swarms *s, struct shard *sh, struct swarm_list *l)
 	uint32_t most = (l->num[0] + l->num[1]) / LIMIT_SWARM_GONE_PART +
 			LIMIT_SWARM_GONE;
 
-	while (l->num[REGION_GONE] > most)
-		drop_oldest_gone(s, sh, l);
+	while (l->num[REGION_GONE] > most) {
+		uint32_t i = oldest_gone(s, l);
+
+		if (l->num[REGION_GONE] <= LIMIT_SWARM_GONE_YOUNG &&
+		    meta_age(l->meta[i], s->x.now_min) < GONE_YOUNG_MIN)
+			break;
+		swarm_list_remove(l, i);
+		sh->gone--;
+	}
 }
 
 /* Puts META for END, who is at I or new. Returns the place, or SWARM_NOWHERE:
@@ -338,6 +353,8 @@ static bool is_news(uint16_t meta, const struct swarm_record *r, unsigned now)
 
 	if (r->state == old)
 		return r->age_min + 1u < age;
+	if (r->state == SWARM_GONE)
+		return r->age_min <= age + 1;
 	return r->age_min < age || (r->age_min == age && r->state > old);
 }
 

@@ -36,6 +36,7 @@ struct swarms_options {
 
 struct swarms *swarms_new(const struct swarms_options *options, int64_t now_ms);
 void swarms_free(struct swarms *s);
+unsigned swarms_ttl_min(const struct swarms *s);
 
 /* The clock of all that follows. One thread, once a second at least: frees a
  * slice of what is too old each time. Over a cap, torrents that were silent for
@@ -98,10 +99,12 @@ struct swarm_record { /* one peer, as owners tell each other and files hold */
 };
 
 /* What another owner or a file says. True: it was news. Too old, or older than
- * what is here: ignored. Of equal age, gone wins, and a completed seeder over a
- * seeder over a leecher. What says nothing new must be two minutes younger than
- * what is here, for minutes begin at another moment at each owner. Gone are
- * kept only if is_replicated. Never asks to be told on. */
+ * what is here: ignored. Of equal age, a completed seeder wins over a seeder
+ * over a leecher. Minutes begin at another moment at each owner: so what says
+ * nothing new must be two minutes younger than what is here, and gone wins over
+ * who is at most a minute younger. Who knows better, that it came back, does
+ * not apply it. Gone are kept only if is_replicated. Never asks to be told on.
+ */
 bool swarms_apply(struct swarms *s, const struct swarm_record *r);
 /* Counters only grow: the larger one stays. Makes the swarm if it must, which
  * then lives for LIMIT_SWARM_EMPTY_MIN without peers: owners should not tell
