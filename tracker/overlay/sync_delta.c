@@ -1,10 +1,12 @@
 /* What changed, on its way to the others.
  *
- * Records wait at a peer until a packet is full or the first is SYNC_FLUSH_MS
- * old. A packet takes, in this order: what a lost session had in flight, frames
- * of comparisons, news, and, as far as the cap on bytes and the window of bulk
- * allow, whole swarms. Queues are bounded: what does not fit is dropped, and
- * the peer is compared with as soon as it keeps up again.
+ * Records wait at a peer until a packet is full, the first is SYNC_FLUSH_MS old
+ * or something else is sent. A packet takes, in this order: what a lost session
+ * had in flight, news, frames of comparisons (after the news, or a counter
+ * would be told before the completion that it has counted, and that counted
+ * again), and, as far as the cap on bytes and the window of bulk allow, whole
+ * swarms. Queues are bounded: what does not fit is dropped, and the peer is
+ * compared with as soon as it keeps up again.
  *
  * An announce at an owner goes to the other owners. At who is no owner, it goes
  * to all owners, marked as forwarded, and the first of them tells the others
@@ -186,6 +188,7 @@ static void pack_end(struct sync_pack *k)
 		sync_put_frame(&k->w, SYNC_F_RECORDS6, k->len6);
 		wcursor_copy(&k->w, k->bytes6, k->len6);
 	}
+	k->len4 = k->len6 = 0;
 }
 
 bool sync_is_news_due(struct sync *s, const struct sync_peer *p)
@@ -215,11 +218,12 @@ static struct sync_packet *pack(struct sync *s, struct sync_peer *p)
 	if (p->flush_ms != INT64_MAX &&
 	    p->flush_ms - SYNC_FLUSH_MS < packet->made_ms)
 		packet->made_ms = p->flush_ms - SYNC_FLUSH_MS;
-	pack_control(p, &k);
 	pack_queue(s, &k, &p->q4, SYNC_RECORD4_BYTES);
 	pack_queue(s, &k, &p->q6, SYNC_RECORD6_BYTES);
 	if (!p->q4.len && !p->q6.len)
 		p->flush_ms = INT64_MAX;
+	pack_end(&k);
+	pack_control(p, &k);
 	before = pack_room(&k);
 	if (may_bulk(s, p) && sync_job_fill(s, p, &k)) {
 		packet->is_bulk = true;
