@@ -74,12 +74,12 @@ def announces(name):
     return run
 
 
-# Not ours to mend: (client, kind, over IPv6).
+# Not ours to mend, or in a case of its own below: (client, kind, over IPv6).
 CANNOT = {
     ("aria2", "udp", False),  # speaks UDP with its DHT alone, which is off
     ("aria2", "udp", True),
     ("transmission", "http", True),  # bound to an IPv4 address here
-    ("transmission", "udp", True),
+    ("transmission", "udp", True),  # 3.00 wants a global address of ours
     ("rtorrent", "http", True),  # 0.9.8 knows IPv4 alone
     ("rtorrent", "udp", True),
 }
@@ -87,6 +87,32 @@ CANNOT = {
 for client in STARTERS:
     case(f"{client} announces, is listed and leaves", limit=300)(
         announces(client))
+
+
+def starts(box, start, url, *more, **options):
+    """A seeder that is started by itself is listed."""
+    tracker = WeirTracker(box, *BINDS)
+    t = small(box, url(tracker))
+    data = copy_data(box, t, "data")
+    port = box.port()
+    p = start(box, t.path, data, port, box.mkdir("state"), *more, **options)
+    wait_seeds(tracker, t)
+    here = tracker.announce(bytes.fromhex(t.hash), 9, left=1)["all"]
+    check(any(peer.endswith(f":{port}") for peer in here), f"{here}, {port}")
+    p.end()
+
+
+@case("transmission announces over HTTP and IPv6", limit=90)
+def transmission_ipv6(box):
+    starts(box, STARTERS["transmission"], lambda t: t.http_url(HOSTS6[0]),
+           bind="0.0.0.0")
+
+
+@case("aria2 announces over UDP, with its DHT on", limit=90)
+def aria2_udp(box):
+    starts(box, STARTERS["aria2"], lambda t: t.udp_url(HOSTS[0]),
+           "--enable-dht=true", f"--dht-listen-port={box.port()}",
+           f"--dht-file-path={box.path('dht.dat')}")
 
 
 @case("transmission-show scrapes over HTTP", limit=60)

@@ -77,14 +77,14 @@ def libtorrent(box, torrent, data, port, state):
                      "libtorrent")
 
 
-def transmission(box, torrent, data, port, state, dht=False):
+def transmission(box, torrent, data, port, state, dht=False, bind=HOSTS[1]):
     need("transmission-daemon")
     rpc = box.port()
     os.mkdir(state + "/watch")
     shutil.copy(torrent, state + "/watch/it.torrent")
     box.write(os.path.relpath(state + "/settings.json", box.dir), json.dumps({
         # Not the address of the others: it knows one peer per address.
-        "bind-address-ipv4": HOSTS[1],
+        "bind-address-ipv4": bind,
         "peer-port": port, "rpc-port": rpc, "rpc-bind-address": "127.0.0.1",
         "download-dir": data, "incomplete-dir-enabled": False,
         "watch-dir": state + "/watch", "watch-dir-enabled": True,
@@ -126,14 +126,15 @@ WebUI\\Port={web}
                       "--add-paused=false", torrent], "qbittorrent")
 
 
-def aria2(box, torrent, data, port, state):
+def aria2(box, torrent, data, port, state, *more):
     need("aria2c")
     return box.spawn(["aria2c", "--quiet", "--no-conf", "--seed-ratio=0.0",
                       "--enable-dht=false", "--enable-dht6=false",
                       "--bt-enable-lpd=false", "--enable-peer-exchange=false",
                       "--check-integrity=true", "--allow-overwrite=true",
                       "--auto-file-renaming=false", "--file-allocation=none",
-                      f"--listen-port={port}", "-d", data, torrent], "aria2")
+                      f"--listen-port={port}", *more, "-d", data, torrent],
+                     "aria2")
 
 
 def rtorrent(box, torrent, data, port, state):
