@@ -79,7 +79,7 @@ CANNOT = {
     ("aria2", "udp", False),  # speaks UDP with its DHT alone, which is off
     ("aria2", "udp", True),
     ("transmission", "http", True),  # bound to an IPv4 address here
-    ("transmission", "udp", True),  # 3.00 wants a global address of ours
+    ("transmission", "udp", True),  # 3.00 does not understand such a URL
     ("rtorrent", "http", True),  # 0.9.8 knows IPv4 alone
     ("rtorrent", "udp", True),
 }
