@@ -70,12 +70,12 @@ for m in MODES:
         lambda box, m=m: released(box, m))
 
 
-@case("mmap: a page that does not come in time is SIGBUS", limit=30)
+@case("mmap: a page that does not come in time is SIGBUS", limit=60)
 def late_page(box):
     w = World(box, "read_timeout=2")
     first = w.waiting(box, "mmap")
     second = Reader(box, w.path, ABSENT, mode="mmap").opened()
-    first.p.wait(10, "after read_timeout; the kernel tries three times")
+    first.p.wait(25, "after read_timeout; the kernel tries three times")
     same(first.p.p.returncode, -signal.SIGBUS, "how a page fault fails")
     second.gone(signal.SIGKILL, 5)
     w.mount.parked(0)
