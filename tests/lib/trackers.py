@@ -157,7 +157,7 @@ class Overlay:
         check(not silent, f"no answer to kt_ping from {silent}")
         return sorted(ids, key=lambda t: distance(ids[t], key))
 
-    def settle(self, seconds=30):
+    def settle(self, seconds=60):
         """Until all agree with us on who owns what."""
         keys = [key_id(f"settle {i}") for i in range(8)]
 
