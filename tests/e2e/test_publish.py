@@ -36,9 +36,16 @@ def published(m, name, seconds=20, other_than=""):
     """The magnet link of the entry NAME, once it is a torrent."""
     def there():
         e = entry(m, name)
-        return e["state"] == "published" and e["infohash"] != other_than
-    until(there, seconds, f"{name} is published: {entry(m, name)}")
-    return os.getxattr(m.path("publish", name), "user.weirfs.magnet").decode()
+        if e["state"] != "published" or e["infohash"] == other_than:
+            return None
+        try:
+            return os.getxattr(m.path("publish", name), "user.weirfs.magnet")
+        except OSError as gone:  # it is looked at once more after a rename
+            if gone.errno != errno.ENODATA:
+                raise
+            return None
+    return until(there, seconds,
+                 f"{name} is published: {entry(m, name)}").decode()
 
 
 def leech(box, m, magnet, want):
