@@ -126,24 +126,6 @@ size_t dht_codec_write(void *arg, const struct kad_query *q, uint8_t *out,
 	return c.is_bad ? 0 : wcursor_len(&c);
 }
 
-static void take_nodes(struct kad_msg *out, struct span s, size_t stride)
-{
-	for (size_t at = 0;
-	     at + stride <= s.len && out->num_nodes < LIMIT_KAD_MSG_NODES;
-	     at += stride) {
-		struct kad_contact *c = &out->nodes[out->num_nodes];
-		const uint8_t *p = s.ptr + at;
-
-		memcpy(c->id.b, p, KAD_ID_BYTES);
-		if (stride == 26)
-			addr_from_compact4(&c->addr, p + KAD_ID_BYTES);
-		else
-			addr_from_compact6(&c->addr, p + KAD_ID_BYTES);
-		if (!addr_is_martian(&c->addr))
-			out->num_nodes++;
-	}
-}
-
 bool dht_codec_parse(void *arg, const struct addr *from, const uint8_t *bytes,
 		     size_t len, struct kad_msg *out)
 {
@@ -168,7 +150,7 @@ bool dht_codec_parse(void *arg, const struct addr *from, const uint8_t *bytes,
 	/* Both lists have a share, whatever the first one holds. */
 	if (m->nodes.len > 26 * LIMIT_KAD_MSG_NODES / 2)
 		m->nodes.len = 26 * LIMIT_KAD_MSG_NODES / 2;
-	take_nodes(out, m->nodes, 26);
-	take_nodes(out, m->nodes6, 38);
+	kad_msg_take(out, m->nodes, 4);
+	kad_msg_take(out, m->nodes6, 6);
 	return true;
 }

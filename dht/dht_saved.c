@@ -10,20 +10,12 @@
 
 static void save_family(const struct dht *d, unsigned i, struct buf *out)
 {
-	struct kad_contact nodes[LIMIT_KAD_SAVED];
-	uint8_t bytes[LIMIT_KAD_SAVED * 38], *at = bytes;
-	unsigned n = 0;
+	uint8_t bytes[KAD_SAVED_BYTES];
+	size_t len =
+		d->family[i].is_on ? kad_save(&d->family[i].kad, bytes) : 0;
 
-	if (d->family[i].is_on)
-		n = kad_table_save(&d->family[i].kad.table, nodes,
-				   LIMIT_KAD_SAVED);
-	for (unsigned j = 0; j < n; j++) {
-		memcpy(at, nodes[j].id.b, KAD_ID_BYTES);
-		at += KAD_ID_BYTES;
-		at += addr_to_compact(&nodes[j].addr, at);
-	}
 	benc_cstr(out, i ? "nodes6" : "nodes");
-	benc_str(out, bytes, (size_t)(at - bytes));
+	benc_str(out, bytes, len);
 }
 
 void dht_save(const struct dht *d, struct buf *out)
@@ -43,7 +35,6 @@ void dht_save(const struct dht *d, struct buf *out)
 static void load_family(struct dht *d, unsigned i, struct bnode top)
 {
 	struct dht_family *f = &d->family[i];
-	size_t stride = i ? 38 : 26;
 	struct span s;
 
 	if (!f->is_on)
@@ -54,18 +45,8 @@ static void load_family(struct dht *d, unsigned i, struct bnode top)
 
 		kad_set_self(&f->kad, &id);
 	}
-	if (!bnode_get_str(top, i ? "nodes6" : "nodes", &s))
-		return;
-	for (size_t at = 0; at + stride <= s.len; at += stride) {
-		struct kad_contact c;
-
-		memcpy(c.id.b, s.ptr + at, KAD_ID_BYTES);
-		if (i)
-			addr_from_compact6(&c.addr, s.ptr + at + KAD_ID_BYTES);
-		else
-			addr_from_compact4(&c.addr, s.ptr + at + KAD_ID_BYTES);
-		kad_suggest(&f->kad, d->now_ms, &c);
-	}
+	if (bnode_get_str(top, i ? "nodes6" : "nodes", &s))
+		kad_load(&f->kad, d->now_ms, s);
 }
 
 int dht_load(struct dht *d, const uint8_t *bytes, size_t len)

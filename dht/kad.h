@@ -131,6 +131,14 @@ struct kad_call *kad_ask(struct kad *k, int64_t now_ms,
 void kad_ask_again(struct kad *k, int64_t now_ms, struct kad_call *call,
 		   const struct kad_query *query, int64_t wait_ms);
 
+/* Compact contacts, as messages carry them and files hold them: id and compact
+ * address (BEP 5, 32). Into the nodes of a message: those who can be there. */
+void kad_msg_take(struct kad_msg *out, struct span compact, int family);
+#define KAD_SAVED_BYTES (LIMIT_KAD_SAVED * (KAD_ID_BYTES + 18))
+/* The good nodes. Returns the length. */
+size_t kad_save(const struct kad *k, uint8_t out[KAD_SAVED_BYTES]);
+void kad_load(struct kad *k, int64_t now_ms, struct span saved); /* suggests */
+
 /* Fill the table now: start from the nodes it has. */
 void kad_refresh(struct kad *k, int64_t now_ms);
 /* Estimated number of nodes of the overlay; 0: not known yet. */

@@ -428,26 +428,16 @@ void kt_on_silence(struct kt *k, const struct addr *addr)
 
 void kt_save(const struct kt *k, struct buf *out)
 {
-	struct kad_contact nodes[LIMIT_KAD_SAVED];
-	uint8_t bytes[LIMIT_KAD_SAVED * 38];
+	uint8_t bytes[KAD_SAVED_BYTES];
 
 	benc_dict(out);
 	benc_cstr(out, "key");
 	benc_str(out, k->key.seed, KT_SEED_BYTES);
 	for (unsigned i = 0; i < 2; i++) {
-		uint8_t *at = bytes;
-		unsigned n = 0;
-
-		if (k->family[i].is_on)
-			n = kad_table_save(&k->family[i].kad.table, nodes,
-					   LIMIT_KAD_SAVED);
-		for (unsigned j = 0; j < n; j++) {
-			memcpy(at, nodes[j].id.b, KAD_ID_BYTES);
-			at += KAD_ID_BYTES;
-			at += addr_to_compact(&nodes[j].addr, at);
-		}
 		benc_cstr(out, i ? "nodes6" : "nodes");
-		benc_str(out, bytes, (size_t)(at - bytes));
+		benc_str(out, bytes,
+			 k->family[i].is_on ? kad_save(&k->family[i].kad, bytes)
+					    : 0);
 	}
 	benc_end(out);
 }
@@ -469,22 +459,11 @@ static void load_key(struct kt *k, struct bnode top)
 
 static void load_family(struct kt *k, unsigned i, struct bnode top)
 {
-	size_t stride = i ? 38 : 26;
 	struct span s;
 
-	if (!k->family[i].is_on ||
-	    !bnode_get_str(top, i ? "nodes6" : "nodes", &s))
-		return;
-	for (size_t at = 0; at + stride <= s.len; at += stride) {
-		struct kad_contact c;
-
-		memcpy(c.id.b, s.ptr + at, KAD_ID_BYTES);
-		if (i)
-			addr_from_compact6(&c.addr, s.ptr + at + KAD_ID_BYTES);
-		else
-			addr_from_compact4(&c.addr, s.ptr + at + KAD_ID_BYTES);
-		kad_suggest(&k->family[i].kad, k->now_ms, &c);
-	}
+	if (k->family[i].is_on &&
+	    bnode_get_str(top, i ? "nodes6" : "nodes", &s))
+		kad_load(&k->family[i].kad, k->now_ms, s);
 }
 
 int kt_load(struct kt *k, const uint8_t *bytes, size_t len)

@@ -188,24 +188,6 @@ static bool may_answer(struct kt *k, const struct addr *from,
 
 /* --- in --- */
 
-static void take_nodes(struct kad_msg *out, struct span s, size_t stride)
-{
-	for (size_t at = 0;
-	     at + stride <= s.len && out->num_nodes < LIMIT_KAD_MSG_NODES;
-	     at += stride) {
-		struct kad_contact *c = &out->nodes[out->num_nodes];
-		const uint8_t *p = s.ptr + at;
-
-		memcpy(c->id.b, p, KAD_ID_BYTES);
-		if (stride == 26)
-			addr_from_compact4(&c->addr, p + KAD_ID_BYTES);
-		else
-			addr_from_compact6(&c->addr, p + KAD_ID_BYTES);
-		if (!addr_is_martian(&c->addr))
-			out->num_nodes++;
-	}
-}
-
 bool kt_codec_parse(void *arg, const struct addr *from, const uint8_t *bytes,
 		    size_t len, struct kad_msg *out)
 {
@@ -231,7 +213,7 @@ bool kt_codec_parse(void *arg, const struct addr *from, const uint8_t *bytes,
 	/* Both lists have a share, whatever the first one holds. */
 	if (m->nodes.len > 26 * LIMIT_KAD_MSG_NODES / 2)
 		m->nodes.len = 26 * LIMIT_KAD_MSG_NODES / 2;
-	take_nodes(out, m->nodes, 26);
-	take_nodes(out, m->nodes6, 38);
+	kad_msg_take(out, m->nodes, 4);
+	kad_msg_take(out, m->nodes6, 6);
 	return may_answer(k, from, m);
 }
