@@ -23,6 +23,6 @@ int cluster_start(struct cluster *c, char why[SERVER_WHY_SIZE]);
 /* Hands on what only this tracker knows; calls DONE on a later turn, when that
  * is out, or after 8 s. */
 void cluster_leave(struct cluster *c, void (*done)(void *arg), void *arg);
-/* Before server_free has ended the threads that describe; server_free calls
- * fill_blobs still: so cluster_free comes after. NULL is harmless. */
+/* After server_free: that ends the threads which describe, and asks once more
+ * what is to be kept. NULL is harmless. */
 void cluster_free(struct cluster *c);

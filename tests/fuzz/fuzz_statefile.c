@@ -11,9 +11,8 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/check.h"
-#include "engine/base/crc32c.h"
 #include "engine/base/cursor.h"
-#include "tracker/server/statefile.h"
+#include "tracker/server/statefile_private.h"
 
 #define WALL 1900000020
 
@@ -37,7 +36,7 @@ static void put_block(struct buf *b, struct cursor *c, uint32_t sequence)
 	put_be32(b, sequence);
 	put_be32(b, (uint32_t)s.len);
 	buf_add(b, s.ptr, s.len);
-	put_be32(b, crc32c(b->ptr + start, b->len - start));
+	put_be32(b, statefile_sum(b->ptr + start, b->len - start));
 }
 
 static void build(struct buf *b, const uint8_t *data, size_t size)
@@ -54,7 +53,7 @@ static void build(struct buf *b, const uint8_t *data, size_t size)
 	put_be32(b, STATEFILE_VERSION);
 	put_be32(b, 0);
 	put_be32(b, WALL);
-	put_be32(b, crc32c(b->ptr, b->len));
+	put_be32(b, statefile_sum(b->ptr, b->len));
 	for (uint32_t i = 0; cursor_left(&c); i++)
 		put_block(b, &c, i);
 }

@@ -23,7 +23,6 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/check.h"
-#include "engine/base/crc32c.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
 
@@ -69,7 +68,7 @@ static void end_block(struct writer *w)
 
 	CHECK(len - BLOCK_HEAD_BYTES <= LIMIT_STATEFILE_BLOCK);
 	store_be32(start + 8, (uint32_t)(len - BLOCK_HEAD_BYTES));
-	store_be32(p, crc32c(start, len));
+	store_be32(p, statefile_sum(start, len));
 	w->out.len += BLOCK_SUM_BYTES;
 	w->block = w->out.len;
 }
@@ -99,7 +98,7 @@ static void put_header(struct writer *w, int64_t wall_s)
 	memcpy(p, STATEFILE_MAGIC, STATEFILE_MAGIC_SIZE);
 	store_be32(p + 8, STATEFILE_VERSION);
 	store_be64(p + 12, (uint64_t)wall_s);
-	store_be32(p + 20, crc32c(p, 20));
+	store_be32(p + 20, statefile_sum(p, 20));
 	w->out.len += STATEFILE_HEADER_BYTES;
 }
 

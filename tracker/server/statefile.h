@@ -1,7 +1,7 @@
 /* tracker/server/statefile.h: what the tracker remembers over a restart: peers
  * with the wall-clock minute of their last announce, counters, and blobs of the
  * overlay (key, nodes). Written beside and renamed, fsync before; the
- * generation before stays as PATH.1. Blocks with a CRC-32C each, a version, an
+ * generation before stays as PATH.1. Blocks with a CRC-32 each, a version, an
  * end mark: a file that is cut, flipped or of another version is not believed,
  * and the generation before is taken.
  *
@@ -40,10 +40,10 @@ int statefile_load(const char *path, struct swarms *s,
 		   struct statefile_loaded *out, char *why, size_t why_size);
 
 /* What is written, given away: the file is
- *   magic 8 | version 4 | saved_s 8 | CRC-32C 4
+ *   magic 8 | version 4 | saved_s 8 | CRC-32 4
  * and then blocks, the last of them of kind END:
- *   kind 4 | sequence number 4 | length of payload 4 | payload | CRC-32C 4
- * The CRC is over all of its block before it. Numbers are big-endian.
+ *   kind 4 | sequence number 4 | length of payload 4 | payload | CRC-32 4
+ * The CRC, zlib's, is over all of its block before it. Numbers are big-endian.
  *   BLOB    which 4 | bytes
  *   SWARMS  any number of: infohash 20 | completed 4 | number 4 | peers:
  *           state 1 (0x10: IPv6) | minute since 1970 4 | compact 6 or 18

@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "engine/base/crc32c.h"
 #include "engine/base/cursor.h"
 #include "engine/base/limits.h"
 #include "engine/base/mem.h"
@@ -85,7 +84,7 @@ static int read_header(struct reader *r)
 	if (version != STATEFILE_VERSION)
 		return bad(r, "of version %u, this program reads %u", version,
 			   STATEFILE_VERSION);
-	if (load_be32(head + 20) != crc32c(head, 20))
+	if (load_be32(head + 20) != statefile_sum(head, 20))
 		return bad(r, "damaged at its beginning");
 	r->saved_s = (int64_t)load_be64(head + 12);
 	return r->saved_s < 0 ? bad(r, "damaged at its beginning") : 0;
@@ -109,7 +108,7 @@ static int read_block(struct reader *r, struct cursor *payload)
 	if (err)
 		return err;
 	if (load_be32(r->block + BLOCK_HEAD_BYTES + len) !=
-	    crc32c(r->block, BLOCK_HEAD_BYTES + len))
+	    statefile_sum(r->block, BLOCK_HEAD_BYTES + len))
 		return bad(r, "block %u is damaged", r->num_blocks);
 	if (sequence != r->num_blocks || kind < BLOCK_BLOB || kind > BLOCK_END)
 		return bad(r, "block %u is another's", r->num_blocks);

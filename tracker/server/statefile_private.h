@@ -2,6 +2,8 @@
  * statefile.h: writing and reading. */
 #pragma once
 
+#include <zlib.h>
+
 #include "tracker/server/statefile.h"
 
 #define STATEFILE_MAGIC      "weirtrkr"
@@ -19,6 +21,11 @@ enum statefile_block {
 #define SWARM_HEAD_BYTES 28
 #define PEER_IS_IPV6     0x10
 #define PEER_BYTES_MAX   (1 + 4 + 18)
+
+static inline uint32_t statefile_sum(const uint8_t *p, size_t len)
+{
+	return (uint32_t)crc32_z(0, p, len);
+}
 
 /* PATH with SUFFIX behind it. Release with free(). */
 char *statefile_beside(const char *path, const char *suffix);
