@@ -24,6 +24,7 @@
 #include "tracker/overlay/dns_bridge.h"
 #include "tracker/overlay/kt_loop.h"
 #include "tracker/overlay/sync.h"
+#include "tracker/server/http_pages.h"
 #include "tracker/server/livesync.h"
 
 #define DESCRIBE_MS   1000
@@ -197,24 +198,6 @@ static void describe_members(struct cluster *c, struct buf *json)
 	buf_add_str(json, "]");
 }
 
-static void gauge(struct buf *out, const char *name, const char *help,
-		  uint64_t value)
-{
-	buf_printf(out,
-		   "# HELP weir_tracker_%s %s\n# TYPE weir_tracker_%s gauge\n"
-		   "weir_tracker_%s %llu\n",
-		   name, help, name, name, (unsigned long long)value);
-}
-
-static void counter(struct buf *out, const char *name, const char *help,
-		    uint64_t value)
-{
-	buf_printf(out,
-		   "# HELP weir_tracker_%s %s\n# TYPE weir_tracker_%s counter\n"
-		   "weir_tracker_%s %llu\n",
-		   name, help, name, name, (unsigned long long)value);
-}
-
 static void describe_overlay(struct cluster *c, struct buf *json,
 			     struct buf *metrics)
 {
@@ -239,23 +222,25 @@ static void describe_overlay(struct cluster *c, struct buf *json,
 		(long long)s.oldest_unacked_ms);
 	describe_members(c, json);
 	buf_add_str(json, "}");
-	gauge(metrics, "overlay_nodes", "trackers known and alive",
-	      k.good[0] + k.good[1]);
-	gauge(metrics, "sync_sessions", "other owners in touch", s.sessions);
-	gauge(metrics, "sync_suspects", "other owners that are silent",
-	      s.suspects);
-	gauge(metrics, "sync_oldest_unacked_ms",
-	      "age of what was told and not acknowledged",
-	      (uint64_t)s.oldest_unacked_ms);
-	counter(metrics, "sync_records_out_total", "peers told to owners",
-		s.records_out);
-	counter(metrics, "sync_records_in_total", "peers told by owners",
-		s.records_in);
-	counter(metrics, "sync_bytes_out_total", "bytes of it", s.bytes_out);
-	counter(metrics, "sync_refused_total",
-		"records of who had no right to them", s.refused);
-	counter(metrics, "overlay_queries_total", "queries answered",
-		k.answers_out);
+	http_metric(metrics, "weir_tracker_overlay_nodes",
+		    "trackers known and alive", false, k.good[0] + k.good[1]);
+	http_metric(metrics, "weir_tracker_sync_sessions",
+		    "other owners in touch", false, s.sessions);
+	http_metric(metrics, "weir_tracker_sync_suspects",
+		    "other owners that are silent", false, s.suspects);
+	http_metric(metrics, "weir_tracker_sync_oldest_unacked_ms",
+		    "age of what was told and not acknowledged", false,
+		    (uint64_t)s.oldest_unacked_ms);
+	http_metric(metrics, "weir_tracker_sync_records_out_total",
+		    "peers told to owners", true, s.records_out);
+	http_metric(metrics, "weir_tracker_sync_records_in_total",
+		    "peers told by owners", true, s.records_in);
+	http_metric(metrics, "weir_tracker_sync_bytes_out_total", "bytes of it",
+		    true, s.bytes_out);
+	http_metric(metrics, "weir_tracker_sync_refused_total",
+		    "records of who had no right to them", true, s.refused);
+	http_metric(metrics, "weir_tracker_overlay_queries_total",
+		    "queries answered", true, k.answers_out);
 }
 
 static void describe_dns(struct cluster *c, struct buf *json,
@@ -267,10 +252,10 @@ static void describe_dns(struct cluster *c, struct buf *json,
 	buf_printf(json, ",\"dns\":{\"malformed\":%llu,\"limited\":%llu}",
 		   (unsigned long long)d.malformed,
 		   (unsigned long long)d.limited);
-	counter(metrics, "dns_malformed_total", "DNS packets not understood",
-		d.malformed);
-	counter(metrics, "dns_limited_total", "DNS questions over the limit",
-		d.limited);
+	http_metric(metrics, "weir_tracker_dns_malformed_total",
+		    "DNS packets not understood", true, d.malformed);
+	http_metric(metrics, "weir_tracker_dns_limited_total",
+		    "DNS questions over the limit", true, d.limited);
 }
 
 static void describe_live(struct cluster *c, struct buf *json,
@@ -285,12 +270,12 @@ static void describe_live(struct cluster *c, struct buf *json,
 		   (unsigned long long)l.records_out,
 		   (unsigned long long)l.records_in,
 		   (unsigned long long)l.strangers);
-	counter(metrics, "livesync_records_out_total", "peers multicast",
-		l.records_out);
-	counter(metrics, "livesync_records_in_total", "peers heard of",
-		l.records_in);
-	counter(metrics, "livesync_strangers_total",
-		"datagrams of who is not believed", l.strangers);
+	http_metric(metrics, "weir_tracker_livesync_records_out_total",
+		    "peers multicast", true, l.records_out);
+	http_metric(metrics, "weir_tracker_livesync_records_in_total",
+		    "peers heard of", true, l.records_in);
+	http_metric(metrics, "weir_tracker_livesync_strangers_total",
+		    "datagrams of who is not believed", true, l.strangers);
 }
 
 static void on_describe(struct timer *timer)

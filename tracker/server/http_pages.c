@@ -1,6 +1,7 @@
 #include "tracker/server/http_pages.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* What is told of the swarms and of the web itself, once for all pages. */
@@ -101,18 +102,22 @@ void http_page_json(const struct http_site *site, struct buf *out)
 	buf_add_str(out, "}\n");
 }
 
+void http_metric(struct buf *out, const char *name, const char *help,
+		 bool is_counter, uint64_t value)
+{
+	buf_printf(out, "# HELP %s %s.\n# TYPE %s %s\n%s %" PRIu64 "\n", name,
+		   help, name, is_counter ? "counter" : "gauge", name, value);
+}
+
 static void add_metrics(struct buf *out, const char *prefix,
 			const struct figure *f, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		const char *end = f[i].is_counter ? "_total" : "";
+	char name[128];
 
-		buf_printf(out, "# HELP %s%s%s %s.\n", prefix, f[i].name, end,
-			   f[i].help);
-		buf_printf(out, "# TYPE %s%s%s %s\n", prefix, f[i].name, end,
-			   f[i].is_counter ? "counter" : "gauge");
-		buf_printf(out, "%s%s%s %" PRIu64 "\n", prefix, f[i].name, end,
-			   f[i].value);
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(name, sizeof(name), "%s%s%s", prefix, f[i].name,
+			       f[i].is_counter ? "_total" : "");
+		http_metric(out, name, f[i].help, f[i].is_counter, f[i].value);
 	}
 }
 

@@ -10,3 +10,6 @@ void http_page_index(const struct http_site *site, struct span host,
 void http_page_json(const struct http_site *site, struct buf *out);
 void http_page_metrics(const struct http_site *site, struct buf *out);
 void http_page_robots(struct buf *out);
+/* One figure in Prometheus' text format. HELP has no full stop. */
+void http_metric(struct buf *out, const char *name, const char *help,
+		 bool is_counter, uint64_t value);

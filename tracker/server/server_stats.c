@@ -5,6 +5,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
+#include "tracker/server/http_pages.h"
 
 struct figure {
 	const char *json, *metric, *help;
@@ -108,12 +109,9 @@ void server_facts_json(void *arg, struct buf *out)
 
 static void add_metrics(struct buf *out, const struct figure *f, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		buf_printf(out, "# HELP %s %s.\n# TYPE %s %s\n", f[i].metric,
-			   f[i].help, f[i].metric,
-			   f[i].is_counter ? "counter" : "gauge");
-		buf_printf(out, "%s %" PRIu64 "\n", f[i].metric, f[i].value);
-	}
+	for (size_t i = 0; i < n; i++)
+		http_metric(out, f[i].metric, f[i].help, f[i].is_counter,
+			    f[i].value);
 }
 
 void server_facts_metrics(void *arg, struct buf *out)
