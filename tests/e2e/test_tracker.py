@@ -11,6 +11,7 @@ import stat
 import struct
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 from harness import (HOSTS, HOSTS6, LIB, Failed, Skip, case, check, main, same,
@@ -235,22 +236,13 @@ def old_state(box):
     same(t.scrape(A), (0, 1, 0), "counters of a torrent without peers")
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
-    return crc ^ 0xffffffff
-
-
 def age_state(path, seconds):
     """As if it had been written so much earlier: the header and all peers."""
     with open(path, "rb") as f:
         data = bytearray(f.read())
     at, = struct.unpack_from(">Q", data, 12)
     struct.pack_into(">Q", data, 12, at - seconds)
-    struct.pack_into(">I", data, 20, crc32c(data[:20]))
+    struct.pack_into(">I", data, 20, zlib.crc32(data[:20]))
     pos = 24
     while pos < len(data):
         kind, _, size = struct.unpack_from(">III", data, pos)
@@ -262,7 +254,7 @@ def age_state(path, seconds):
                 minute, = struct.unpack_from(">I", data, entry + 1)
                 struct.pack_into(">I", data, entry + 1, minute - seconds // 60)
                 entry += 23 if data[entry] & 16 else 11
-        struct.pack_into(">I", data, end, crc32c(data[pos:end]))
+        struct.pack_into(">I", data, end, zlib.crc32(data[pos:end]))
         pos = end + 4
     with open(path, "wb") as f:
         f.write(data)
